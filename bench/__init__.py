@@ -1,0 +1,1 @@
+"""The published measurements, each one command."""

@@ -1,0 +1,1 @@
+"""The torii command: starts either door, or works on the stores."""

@@ -1,0 +1,1 @@
+"""Where pictures stay for good: the object store, its keys, and the URLs handed out."""

@@ -1,0 +1,153 @@
+"""Where the rooms meet: builds a whole gateway from its settings. The only module that knows everyone.
+
+Opens nothing that it does not hand out, and connects lazily: an unreachable store shows when it is first asked.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from gateway import errors, ids
+from gateway.archive import bucket
+from gateway.archive.bucket import Bucket
+from gateway.clock import Clock, SystemClock
+from gateway.images import catalogue
+from gateway.images.catalogue import Catalogue
+from gateway.jobs import queue
+from gateway.jobs.parts import Counter, Shop
+from gateway.jobs.view import Frame
+from gateway.settings import keyring
+from gateway.settings.keyring import Keyring
+from gateway.settings.values import Settings
+from gateway.storage import database, schema, valkey
+from gateway.storage.database import Database
+from gateway.telemetry import metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.upstream.client import Address, Upstream
+from gateway.upstream.pacer import Pacer
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores alone, for commands that work on them."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class House:
+    """What both doors share."""
+
+    settings: Settings
+    keys: Keyring
+    database: Database
+    redis: Redis
+    bucket: Bucket
+    catalogue: Catalogue
+    clock: Clock
+    registry: CollectorRegistry
+    metrics: Metrics
+    queue: queue.Queue
+
+    @property
+    def counter(self) -> Counter:
+        """What accepting and reading jobs needs."""
+        return Counter(self.database, self.catalogue, self.queue, self.clock)
+
+    @property
+    def frame(self) -> Frame:
+        """What every view of a job shares."""
+        return Frame(
+            public_url=self.settings.public_url,
+            link_key=self.keys.image_links[0],
+            image_url_ttl_s=self.settings.image_url_ttl_s,
+            unknown_wait_s=self.settings.unknown_wait_s,
+        )
+
+
+@asynccontextmanager
+async def stores(settings: Settings) -> AsyncIterator[Stores]:
+    """The stores of those settings, closed at the end; connects at the first statement."""
+    opened = database.open(settings.reveal("database_url"))
+    try:
+        yield Stores(settings, opened, SystemClock())
+    finally:
+        await opened.close()
+
+
+@asynccontextmanager
+async def house(settings: Settings) -> AsyncIterator[House]:
+    """A whole gateway, closed at the end.
+
+    Raises ``SettingError`` (which names the variable) when the catalogue is wrong, the database cannot be reached, or
+    its schema is not one that this release works with. Redis and the archive may come later.
+    """
+    registry = CollectorRegistry()
+    opened = database.open(settings.reveal("database_url"))
+    redis = valkey.open(settings.reveal("redis_url"))
+    objects: Bucket | None = None
+    try:
+        models = catalogue.load(settings.catalogue)
+        objects = bucket.open(settings.archive_url, bucket.aws(settings))
+        await reach(opened)
+        yield House(
+            settings=settings,
+            keys=keyring.derive(settings.secret_key),
+            database=opened,
+            redis=redis,
+            bucket=objects,
+            catalogue=models,
+            clock=SystemClock(),
+            registry=registry,
+            metrics=metrics.declare(registry),
+            queue=queue.open(redis),
+        )
+    finally:
+        if objects is not None:
+            objects.close()
+        await redis.aclose()
+        await opened.close()
+
+
+async def reach(opened: Database) -> None:
+    """Raise ``SettingError`` unless the database answers and has a schema of this release."""
+    try:
+        await schema.check(opened)
+    except errors.StoreUnavailable as error:
+        cause = error.__cause__
+        raise errors.SettingError(
+            f"TORII_DATABASE_URL: the database cannot be reached ({type(cause).__name__})",
+            param="TORII_DATABASE_URL",
+        ) from error
+
+
+@asynccontextmanager
+async def shop(built: House) -> AsyncIterator[Shop]:
+    """What one worker process carries jobs out with; its upstream connections are closed at the end."""
+    settings = built.settings
+    upstream = Upstream(
+        Address(settings.pixeldojo_api_base, settings.result_hosts),
+        settings.reveal("pixeldojo_api_key"),
+        built.metrics,
+        built.clock,
+    )
+    try:
+        yield Shop(
+            worker_id=ids.worker(),
+            database=built.database,
+            catalogue=built.catalogue,
+            queue=built.queue,
+            clock=built.clock,
+            metrics=built.metrics,
+            upstream=upstream,
+            pacer=Pacer(built.redis, settings.upstream_rpm),
+            bucket=built.bucket,
+            concurrency=settings.upstream_concurrency,
+        )
+    finally:
+        await upstream.close()

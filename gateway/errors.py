@@ -1,0 +1,228 @@
+"""Every error the house raises, as one family. Knows codes and fields, never HTTP statuses: those belong to the doors.
+
+::
+
+    ToriiError
+    ├── InvalidRequest            the caller's body, query or header is wrong; ``param`` names the field
+    │   ├── MalformedBody
+    │   ├── MissingParameter
+    │   ├── UnknownParameter
+    │   └── InvalidParameter
+    ├── BodyTooLarge
+    ├── UnsupportedMediaType
+    ├── NotAuthenticated          no key, or one that the store does not know
+    ├── NotAllowed                the key is good, its scopes or the link are not
+    │   ├── MissingScope
+    │   ├── ModelNotAllowed
+    │   └── BadLink
+    ├── NotFound
+    │   ├── ModelNotFound
+    │   ├── JobNotFound
+    │   ├── ImageNotFound
+    │   ├── TeamNotFound
+    │   └── KeyNotFound
+    ├── MethodNotAllowed
+    ├── Conflict                  the thing exists, or its state forbids the deed
+    ├── BudgetExhausted
+    ├── RateLimited
+    ├── Unavailable               a part we need did not answer; waiting helps
+    │   ├── StoreUnavailable
+    │   ├── ArchiveUnavailable
+    │   └── Draining
+    ├── InternalError             a bug of ours; says nothing of the inside
+    └── SettingError              the operator's: a setting is missing or wrong; ``param`` names the variable
+        └── SchemaMismatch
+"""
+
+import inspect
+
+
+class ToriiError(Exception):
+    """Something went wrong inside Torii."""
+
+    code = "internal_error"
+
+    def __init__(
+        self, message: str | None = None, *, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        self.message = message or inspect.cleandoc(type(self).__doc__ or "")
+        self.param = param
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+
+class InvalidRequest(ToriiError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+
+
+class MalformedBody(InvalidRequest):
+    """The body is not a JSON object."""
+
+    code = "malformed_body"
+
+
+class MissingParameter(InvalidRequest):
+    """A required parameter is missing."""
+
+    code = "missing_parameter"
+
+
+class UnknownParameter(InvalidRequest):
+    """The model has no parameter of that name."""
+
+    code = "unknown_parameter"
+
+
+class InvalidParameter(InvalidRequest):
+    """A parameter's value is not allowed."""
+
+    code = "invalid_parameter"
+
+
+class BodyTooLarge(ToriiError):
+    """The body is larger than this route takes."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(ToriiError):
+    """The body must be sent as application/json."""
+
+    code = "unsupported_media_type"
+
+
+class NotAuthenticated(ToriiError):
+    """The API key is missing, malformed, unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+
+
+class NotAllowed(ToriiError):
+    """This key may not do that."""
+
+    code = "not_allowed"
+
+
+class MissingScope(NotAllowed):
+    """The key lacks a scope that this route needs."""
+
+    code = "missing_scope"
+
+
+class ModelNotAllowed(NotAllowed):
+    """The model, or this use of it, is switched off here."""
+
+    code = "model_not_allowed"
+
+
+class BadLink(NotAllowed):
+    """The link is forged, belongs to another picture, or has expired; read the job again for a fresh one."""
+
+    code = "bad_link"
+
+
+class NotFound(ToriiError):
+    """There is nothing at this address."""
+
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No such model."""
+
+    code = "model_not_found"
+
+
+class JobNotFound(NotFound):
+    """No such job."""
+
+    code = "job_not_found"
+
+
+class ImageNotFound(NotFound):
+    """No such picture."""
+
+    code = "image_not_found"
+
+
+class TeamNotFound(NotFound):
+    """No such team."""
+
+    code = "team_not_found"
+
+
+class KeyNotFound(NotFound):
+    """No such key."""
+
+    code = "key_not_found"
+
+
+class MethodNotAllowed(ToriiError):
+    """This address does not take that method."""
+
+    code = "method_not_allowed"
+
+
+class Conflict(ToriiError):
+    """The present state of things does not allow that."""
+
+    code = "conflict"
+
+
+class BudgetExhausted(ToriiError):
+    """The budget does not cover this request."""
+
+    code = "budget_exhausted"
+
+
+class RateLimited(ToriiError):
+    """Too many requests; wait and try again."""
+
+    code = "rate_limited"
+
+
+class Unavailable(ToriiError):
+    """A part of the gateway does not answer at the moment; nothing was created or charged."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str | None = None, *, param: str | None = None, retry_after_s: int = 2) -> None:
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer at the moment; nothing was created or charged."""
+
+    code = "store_unavailable"
+
+
+class ArchiveUnavailable(Unavailable):
+    """The picture archive does not answer at the moment."""
+
+    code = "archive_unavailable"
+
+
+class Draining(Unavailable):
+    """This process is shutting down; send the request again."""
+
+    code = "draining"
+
+
+class InternalError(ToriiError):
+    """Something went wrong inside the gateway; the request's id finds it in the logs."""
+
+    code = "internal_error"
+
+
+class SettingError(ToriiError):
+    """A setting is missing or wrong."""
+
+    code = "setting_error"
+
+
+class SchemaMismatch(SettingError):
+    """The database's schema is not one that this release works with."""
+
+    code = "schema_mismatch"

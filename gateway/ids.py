@@ -1,0 +1,65 @@
+"""Identifiers: opaque, unguessable, with a prefix that says what they name. Carries no meaning and no order."""
+
+import secrets
+import string
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+#: 22 base-62 digits carry 131 bits.
+_LENGTH = 22
+
+
+def base62(length: int) -> str:
+    """That many random base-62 digits from the operating system's generator."""
+    return "".join(secrets.choice(BASE62) for _ in range(length))
+
+
+def encode(number: int, length: int) -> str:
+    """``number`` in base 62, padded on the left with zeros to ``length``; raises ``OverflowError`` if it needs more."""
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(BASE62[digit])
+    if number:
+        raise OverflowError(f"does not fit in {length} base-62 digits")
+    return "".join(reversed(digits))
+
+
+def team() -> str:
+    """A new team's id; it never changes and labels the team's metrics."""
+    return "team_" + base62(_LENGTH)
+
+
+def job() -> str:
+    """A new job's id."""
+    return "job_" + base62(_LENGTH)
+
+
+def image() -> str:
+    """A new picture's id."""
+    return "img_" + base62(_LENGTH)
+
+
+def entry() -> str:
+    """A new ledger entry's id."""
+    return "le_" + base62(_LENGTH)
+
+
+def worker() -> str:
+    """A new worker process's id."""
+    return "wrk_" + base62(_LENGTH)
+
+
+def claim() -> str:
+    """A new claim's token."""
+    return "clm_" + base62(_LENGTH)
+
+
+def request() -> str:
+    """A new request's id, for callers that sent none."""
+    return "req_" + base62(_LENGTH)
+
+
+def audit() -> str:
+    """A new audit record's id."""
+    return "aud_" + base62(_LENGTH)

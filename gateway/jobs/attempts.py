@@ -1,0 +1,90 @@
+"""The intent: the row that says "a paid POST may have been sent", committed before the POST. Sends nothing."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.jobs import record
+from gateway.jobs.parts import Shop
+from gateway.jobs.record import Job
+from gateway.jobs.states import State
+from gateway.storage import tables
+from gateway.upstream import client
+
+#: After the POST's own deadline, this long must pass before anything is settled or sent again.
+QUIET = timedelta(seconds=client.SUBMIT_DEADLINE_S + 60)
+
+_job = tables.jobs
+_attempt = tables.attempts
+
+
+class Outcome(StrEnum):
+    """What became of an attempt."""
+
+    #: The intent is committed and no answer is booked.
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    #: The request itself was refused for good.
+    REJECTED = "rejected"
+    #: Surely not accepted; the job went back to the queue under the next number.
+    REFUSED = "refused"
+    #: The answer was lost.
+    UNKNOWN = "unknown"
+    #: Unknown, and settled as charged by time or by an operator.
+    SETTLED_CHARGED = "settled_charged"
+    #: Unknown, and settled as not charged by an operator.
+    SETTLED_FREE = "settled_free"
+
+
+async def open(shop: Shop, job: Job, now: datetime) -> Job | None:
+    """Commit the intent to send, guarded by the claim's token; none if the claim or the job's state is gone."""
+    async with shop.database.write() as tx:
+        row = (
+            await tx.execute(
+                _job.update()
+                .where(_job.c.id == job.id, _job.c.claim == job.claim, _job.c.state == State.QUEUED)
+                .values(state=State.SUBMITTING, version=_job.c.version + 1, submitted_at=now)
+                .returning(_job)
+            )
+        ).first()
+        if row is None:
+            return None
+        opened = record.job(row)
+        await tx.execute(
+            _attempt.insert().values(
+                job_id=job.id,
+                number=opened.attempt,
+                claim=job.claim,
+                worker_id=shop.worker_id,
+                opened_at=now,
+                quiet_at=now + QUIET,
+                outcome=Outcome.OPEN,
+                hold_micros=job.hold_micros,
+            )
+        )
+        return opened
+
+
+async def lock(tx: AsyncConnection, job_id: str, number: int) -> tuple[sa.Row[tuple[object, ...]] | None, Job]:
+    """The attempt's row, if its intent was committed, and its job, both locked until the transaction ends.
+
+    The job is locked first, always, so that two bookings of one job wait for each other and cannot deadlock.
+    """
+    job = record.job((await tx.execute(sa.select(_job).where(_job.c.id == job_id).with_for_update())).one())
+    row = (
+        await tx.execute(
+            sa.select(_attempt).where(_attempt.c.job_id == job_id, _attempt.c.number == number).with_for_update()
+        )
+    ).first()
+    return row, job
+
+
+async def close(tx: AsyncConnection, job_id: str, number: int, outcome: Outcome, **values: object) -> None:
+    """Write what became of an attempt."""
+    await tx.execute(
+        _attempt.update()
+        .where(_attempt.c.job_id == job_id, _attempt.c.number == number)
+        .values(outcome=outcome, **values)
+    )

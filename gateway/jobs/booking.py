@@ -1,0 +1,66 @@
+"""Booking the answer to a paid POST: written until it is written, whoever's lease has run out meanwhile.
+
+An answer that this process lost before booking it is found by the sweep as an attempt without one.
+"""
+
+import stamina
+import structlog
+
+from gateway import errors
+from gateway.jobs import pace, queue, schedule, verdicts
+from gateway.jobs.parts import Shop
+from gateway.jobs.record import Job
+from gateway.jobs.states import State
+from gateway.upstream import answers
+from gateway.upstream.answers import Refusal
+
+#: A 429 that names no time halts everyone this long.
+_HALT_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+async def book(shop: Shop, job_id: str, number: int, answer: answers.Submission) -> Job | None:
+    """Write the answer, then tell the workers what can be done next. None if another answer was booked before."""
+    job: Job | None = None
+    async for attempt in stamina.retry_context(
+        on=errors.StoreUnavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+    ):
+        with attempt:
+            job = await _write(shop, job_id, number, answer)
+    if isinstance(answer, answers.Refused) and answer.refusal is Refusal.RATE_LIMITED:
+        await pace.halt(shop, answer.retry_after_s or _HALT_S)
+    if job is not None:
+        log.info("answer_booked", job_id=job.id, attempt=number, answer=type(answer).__name__, state=job.state)
+        await _nudge(shop, job)
+    return job
+
+
+async def _write(shop: Shop, job_id: str, number: int, answer: answers.Submission) -> Job | None:
+    now = shop.clock.now()
+    async with shop.database.write() as tx:
+        case = await verdicts.lock(tx, job_id, number, now)
+        if case is None:
+            return None
+        match answer:
+            case answers.Accepted():
+                if await verdicts.known(tx, answer.upstream_job_id):
+                    doubt = answers.Ambiguous("job_id_of_another", answer.status_code)
+                    return await verdicts.ambiguous(tx, case, doubt)
+                job = await verdicts.accepted(tx, case, answer)
+                return None if job is None else await schedule.first_look(tx, shop, job, now)
+            case answers.Rejected():
+                return await verdicts.rejected(tx, case, answer)
+            case answers.Refused():
+                return await verdicts.refused(tx, case, answer)
+            case answers.Ambiguous():
+                return await verdicts.ambiguous(tx, case, answer)
+
+
+async def _nudge(shop: Shop, job: Job) -> None:
+    if job.state is State.RUNNING:
+        await shop.queue.step(queue.Step.POLL, job)
+    elif job.state is State.QUEUED:
+        await shop.queue.submit(hint=f"{job.id}:{job.attempt}", at=job.due_at)
+    elif job.state is State.FAILED:
+        await shop.queue.submit(hint=f"{job.id}:slot")

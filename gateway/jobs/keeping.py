@@ -1,0 +1,218 @@
+"""The archive step: bring a finished job's pictures home before the upstream's copies die. Never generates anything.
+
+Each picture is recorded as soon as the archive has it, so that what is safe stays safe whatever happens to the next
+one. A picture that cannot be had now is tried again until the upstream's copy is surely gone.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from gateway import errors, ids
+from gateway.archive import keys, sidecar
+from gateway.images import picture
+from gateway.images.picture import Picture
+from gateway.jobs import claims, endings, lookup, record
+from gateway.jobs.parts import Shop
+from gateway.jobs.queue import Step
+from gateway.jobs.record import Image, Job
+from gateway.jobs.states import Failure, State
+from gateway.storage import tables
+from gateway.upstream import answers
+
+#: A copy that is not there is asked for this long, unless its own time is over sooner.
+GONE_PATIENCE = timedelta(minutes=10)
+#: This many whole downloads without a picture in them settle that there is none.
+WHOLE_DOWNLOADS = 3
+_BACKOFF_MAX_S = 60.0
+
+_job = tables.jobs
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one round over the job's results came to."""
+
+    kept: int
+    gone: int
+    bad: int
+    undelivered: int
+
+    @property
+    def unresolved(self) -> int:
+        """How many are still to be had."""
+        return self.gone + self.bad + self.undelivered
+
+
+async def keep(shop: Shop, job_id: str) -> None:
+    """Fetch, check and archive what the job still lacks, if it is due and free; end it when nothing is left to get."""
+    job = await claims.take(shop, job_id, State.ARCHIVING, shop.clock.now())
+    if job is None:
+        return
+    async with claims.held(shop, job):
+        after = await _conclude(shop, job, await _round(shop, job))
+    if after is None:
+        return
+    if after.state is State.ARCHIVING:
+        await shop.queue.step(Step.ARCHIVE, after)
+        return
+    _observe(shop, after)
+
+
+async def _round(shop: Shop, job: Job) -> Tally:
+    async with shop.database.read() as connection:
+        have = {image.position for image in await lookup.images(connection, job.team_id, job.id)}
+    fates = [
+        "kept" if position in have else await _fetch(shop, job, position, result)
+        for position, result in enumerate(job.results or ())
+    ]
+    return Tally(fates.count("kept"), fates.count("gone"), fates.count("bad"), fates.count("undelivered"))
+
+
+async def _fetch(shop: Shop, job: Job, position: int, result: Mapping[str, Any]) -> str:
+    """One picture's fate this time: kept, gone, bad (bytes that are no picture) or undelivered."""
+    download = await shop.upstream.download(result["url"])
+    if isinstance(download, answers.Gone):
+        return "gone"
+    if isinstance(download, answers.Undelivered):
+        log.warning("picture_undelivered", job_id=job.id, position=position, reason=download.reason)
+        return "undelivered"
+    try:
+        # Decoding takes some ten milliseconds of CPU, which the event loop cannot spare.
+        found = await asyncio.to_thread(picture.inspect, download.data)
+    except picture.NotAPicture as error:
+        log.warning("not_a_picture", job_id=job.id, position=position, reason=error.reason)
+        return "bad"
+    try:
+        await _store(shop, job, position, result.get("seed"), found, download.data)
+    except errors.ArchiveUnavailable as error:
+        log.warning("archive_unavailable", job_id=job.id, position=position, reason=error.message)
+        return "undelivered"
+    return "kept"
+
+
+async def _store(shop: Shop, job: Job, position: int, seed: int | None, found: Picture, data: bytes) -> None:
+    """Put the picture and its sidecar, then the row: what the row names exists."""
+    now = shop.clock.now()
+    key = keys.picture(job.team_id, job.id, position, found.extension, job.created_at)
+    image = Image(
+        id=ids.image(),
+        job_id=job.id,
+        team_id=job.team_id,
+        position=position,
+        object_key=key,
+        content_type=found.content_type,
+        extension=found.extension,
+        width=found.width,
+        height=found.height,
+        size_bytes=found.bytes,
+        sha256=found.sha256,
+        seed=_seed(job, seed),
+    )
+    await shop.bucket.put(key, data, found.content_type)
+    beside = keys.sidecar(job.team_id, job.id, position, job.created_at)
+    await shop.bucket.put(beside, _sidecar(job, image), sidecar.CONTENT_TYPE)
+    async with shop.database.write() as tx:
+        # Two workers can only store the same bytes under the same key; the first one's row stands.
+        there = sa.select(tables.images.c.id).where(
+            tables.images.c.job_id == job.id, tables.images.c.position == position
+        )
+        await tx.execute(sa.select(_job.c.id).where(_job.c.id == job.id).with_for_update())
+        if (await tx.execute(there)).first() is None:
+            await tx.execute(tables.images.insert().values(**vars(image), created_at=now))
+    if job.results_expire_at is not None:
+        margin_s = (job.results_expire_at - now).total_seconds()
+        shop.metrics.archive_expiry_margin_seconds.labels(job.model).observe(max(margin_s, 0.0))
+
+
+def _seed(job: Job, told: int | None) -> int | None:
+    asked = job.parameters.get("seed")
+    return told if told is not None else asked if isinstance(asked, int) else None
+
+
+def _sidecar(job: Job, image: Image) -> bytes:
+    return sidecar.render(
+        sidecar.Sidecar(
+            image_id=image.id,
+            job_id=job.id,
+            team_id=job.team_id,
+            position=image.position,
+            model=job.model,
+            parameters=job.parameters,
+            seed=image.seed,
+            credits_micros=job.cost_micros or 0,
+            upstream_job_id=job.upstream_job_id or "",
+            content_type=image.content_type,
+            width=image.width,
+            height=image.height,
+            size_bytes=image.size_bytes,
+            sha256=image.sha256,
+            created_at=job.created_at,
+        )
+    )
+
+
+async def _conclude(shop: Shop, job: Job, tally: Tally) -> Job | None:
+    """End the job when nothing is left to get, else say when to try again."""
+    now = shop.clock.now()
+    bad_downloads = job.bad_downloads + (1 if tally.bad else 0)
+    gone_since_at = (job.gone_since_at or now) if tally.gone else None
+    surely_gone = tally.gone if _over(job, gone_since_at, now) else 0
+    surely_bad = tally.bad if bad_downloads >= WHOLE_DOWNLOADS else 0
+    async with shop.database.write() as tx:
+        if surely_gone + surely_bad == tally.unresolved:
+            if tally.kept:
+                return await endings.complete(tx, job, kept=tally.kept, lost=surely_gone, now=now)
+            if surely_gone:
+                return await endings.fail(
+                    tx, job, Failure.ARCHIVE_LOST, "the upstream's copy was gone before it could be archived", now
+                )
+            return await endings.fail(
+                tx, job, Failure.UPSTREAM_FAILED, "what the upstream delivered is not a picture", now
+            )
+        wait_s = min(2.0 ** min(job.archive_failures, 6), _BACKOFF_MAX_S)
+        row = (
+            await tx.execute(
+                _job.update()
+                .where(_job.c.id == job.id, _job.c.state == State.ARCHIVING, _job.c.claim == job.claim)
+                .values(
+                    archive_failures=_job.c.archive_failures + 1,
+                    bad_downloads=bad_downloads,
+                    gone_since_at=gone_since_at,
+                    due_at=now + timedelta(seconds=wait_s),
+                    nudges=_job.c.nudges + 1,
+                    claim=None,
+                    claimed_by=None,
+                    claimed_at=None,
+                )
+                .returning(_job)
+            )
+        ).first()
+        return None if row is None else record.job(row)
+
+
+def _over(job: Job, gone_since_at: datetime | None, now: datetime) -> bool:
+    """Whether a copy that is not there will not come back: its time is over, or it has been away for long."""
+    if gone_since_at is None:
+        return False
+    return (job.results_expire_at is not None and now >= job.results_expire_at) or now - gone_since_at >= GONE_PATIENCE
+
+
+def _observe(shop: Shop, job: Job) -> None:
+    log.info("job_ended", job_id=job.id, team_id=job.team_id, state=job.state, error=job.error_code)
+    if job.state is not State.COMPLETED or job.ended_at is None:
+        return
+    shop.metrics.job_duration_seconds.labels(job.model).observe(
+        max((job.ended_at - job.created_at).total_seconds(), 0.0)
+    )
+    if job.finished_upstream_at is not None:
+        shop.metrics.job_stage_duration_seconds.labels("archive").observe(
+            max((job.ended_at - job.finished_upstream_at).total_seconds(), 0.0)
+        )

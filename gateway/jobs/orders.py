@@ -1,0 +1,76 @@
+"""The parts of a run's body that are not the model's: ``webhook_url`` and the ``torii`` object. Pure.
+
+They are taken out before the model's own parameters are checked, and never sent upstream.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway import errors
+
+#: The caller's own data about a job: small, since it comes back with each answer.
+MAX_METADATA_BYTES = 4096
+MAX_START_WITHIN_S = 86_400
+_KNOWN = ("metadata", "startWithinS")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run's body, taken apart."""
+
+    parameters: Mapping[str, object]
+    details: Mapping[str, object] | None
+    start_within_s: int | None
+
+
+def read(body: Mapping[str, object]) -> Order:
+    """Take the body apart; an ``InvalidRequest`` names the field."""
+    if "webhook_url" in body:
+        raise errors.InvalidParameter(
+            "webhook_url: this release sends no webhooks; leave it out and read the job by its statusUrl",
+            param="webhook_url",
+        )
+    parameters = {name: value for name, value in body.items() if name != "torii"}
+    if "torii" not in body:
+        return Order(parameters, None, None)
+    ours = body["torii"]
+    if not isinstance(ours, Mapping):
+        raise errors.InvalidParameter("torii: must be an object", param="torii")
+    for name in ours:
+        if name not in _KNOWN:
+            raise errors.UnknownParameter(
+                f"torii.{name[:80]}: not known; the torii object takes {' and '.join(_KNOWN)}",
+                param=f"torii.{name[:80]}",
+            )
+    return Order(parameters, _metadata(ours), _start_within_s(ours))
+
+
+def _metadata(ours: Mapping[str, object]) -> Mapping[str, object] | None:
+    if "metadata" not in ours:
+        return None
+    metadata = ours["metadata"]
+    if not isinstance(metadata, Mapping):
+        raise errors.InvalidParameter("torii.metadata: must be an object", param="torii.metadata")
+    encoded = msgspec.json.encode(metadata)
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise errors.InvalidParameter(
+            f"torii.metadata: at most {MAX_METADATA_BYTES} bytes as JSON", param="torii.metadata"
+        )
+    if b"\\u0000" in encoded:
+        # PostgreSQL's json type cannot hold it.
+        raise errors.InvalidParameter("torii.metadata: must not contain U+0000", param="torii.metadata")
+    return metadata
+
+
+def _start_within_s(ours: Mapping[str, object]) -> int | None:
+    if "startWithinS" not in ours:
+        return None
+    seconds = ours["startWithinS"]
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= MAX_START_WITHIN_S:
+        raise errors.InvalidParameter(
+            f"torii.startWithinS: must be a whole number of seconds from 1 to {MAX_START_WITHIN_S}",
+            param="torii.startWithinS",
+        )
+    return seconds

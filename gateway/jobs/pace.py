@@ -1,0 +1,28 @@
+"""Asking the request budget, and doing without its word when Redis is away. Keeps no state of its own."""
+
+import structlog
+from redis.exceptions import RedisError
+
+from gateway.jobs.parts import Shop
+
+#: Without Redis nothing is nudged either; what was under way waits this long and asks again.
+_BLIND_WAIT_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+async def take(shop: Shop, reserve: float) -> float:
+    """0.0 when a request may be made now, else the seconds to wait."""
+    try:
+        return await shop.pacer.take(reserve)
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("pacer_unavailable", reason=type(error).__name__)
+        return _BLIND_WAIT_S
+
+
+async def halt(shop: Shop, seconds: float) -> None:
+    """Stop everyone's requests for a while."""
+    try:
+        await shop.pacer.halt(seconds)
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("pacer_unavailable", reason=type(error).__name__)

@@ -1,0 +1,82 @@
+"""Nudges to the workers through arq. A nudge carries an id and is only a hint: the row was committed before it.
+
+The one module of the house that knows arq. A nudge that cannot be sent is forgotten: the sweep finds what was not
+nudged. An arq id that is still queued or running is dropped silently, so each id carries a number that grows.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import structlog
+from arq.connections import ArqRedis
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway import ids
+from gateway.jobs.record import Job
+from gateway.storage import keyspace
+
+#: A caller's answer never waits longer than this for a hint to be sent.
+SEND_TIMEOUT_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Step(StrEnum):
+    """The steps that a worker can be nudged to take; each is one short arq task."""
+
+    #: Take the next queued job, whichever SQL says, and send it.
+    SUBMIT = "submit"
+    #: Look at one running job.
+    POLL = "poll"
+    #: Bring one finished job's pictures home.
+    ARCHIVE = "archive"
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Arq's messages as JSON: another version's worker can read them, and none can run code by them."""
+    return msgspec.json.encode(message)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The message of ``encode``."""
+    message: dict[str, Any] = msgspec.json.decode(data)
+    return message
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The line to the workers."""
+
+    redis: ArqRedis
+
+    async def submit(self, hint: str | None = None, at: datetime | None = None) -> None:
+        """Say that a queued job may be taken, now or at a moment; nudges of one ``hint`` collapse into one."""
+        await self._send(Step.SUBMIT, f"submit:{hint or ids.base62(12)}", at)
+
+    async def step(self, step: Step, job: Job) -> None:
+        """Say that a job's next step may be taken when it is due."""
+        await self._send(step, f"{job.id}:{job.attempt}:{step}:{job.nudges}", job.due_at, job.id)
+
+    async def _send(self, step: Step, name: str, at: datetime | None, *arguments: str) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self.redis.enqueue_job(step, *arguments, _job_id=keyspace.PREFIX + name, _defer_until=at)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("nudge_not_sent", step=step, reason=type(error).__name__)
+
+
+def open(redis: Redis) -> Queue:
+    """The line over an open Redis connection."""
+    return Queue(
+        ArqRedis(
+            redis.connection_pool,
+            job_serializer=encode,
+            job_deserializer=decode,
+            default_queue_name=keyspace.QUEUE,
+        )
+    )

@@ -1,0 +1,86 @@
+"""A job and its pictures as the store has them: frozen values, read from rows. Runs no statement."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.jobs.states import State
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of ``jobs``; see ``gateway.storage.tables`` for the meaning of each column."""
+
+    id: str
+    team_id: str
+    key_id: str
+    model: str
+    model_version: str
+    resolution: str
+    parameters: Mapping[str, Any]
+    details: Mapping[str, Any] | None
+    state: State
+    version: int
+    attempt: int
+    hold_micros: int
+    cost_micros: int | None
+    created_at: datetime
+    queue_deadline_at: datetime
+    submitted_at: datetime | None
+    accepted_at: datetime | None
+    finished_upstream_at: datetime | None
+    ended_at: datetime | None
+    due_at: datetime
+    nudges: int
+    claim: str | None
+    claimed_by: str | None
+    upstream_job_id: str | None
+    polls: int
+    poll_failures: int
+    last_unfinished_at: datetime | None
+    missing_since_at: datetime | None
+    results: Sequence[Mapping[str, Any]] | None
+    results_expire_at: datetime | None
+    empty_results: int
+    archive_failures: int
+    bad_downloads: int
+    gone_since_at: datetime | None
+    partial: bool
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One archived picture."""
+
+    id: str
+    job_id: str
+    team_id: str
+    position: int
+    object_key: str
+    content_type: str
+    extension: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    seed: int | None
+
+
+_JOB_COLUMNS = tuple(field.name for field in fields(Job))
+_IMAGE_COLUMNS = tuple(field.name for field in fields(Image))
+
+
+def job(row: sa.Row[Any]) -> Job:
+    """The job of a whole row."""
+    values = {name: getattr(row, name) for name in _JOB_COLUMNS}
+    return Job(**{**values, "state": State(values["state"])})
+
+
+def image(row: sa.Row[Any]) -> Image:
+    """The picture of a whole row."""
+    return Image(**{name: getattr(row, name) for name in _IMAGE_COLUMNS})

@@ -1,0 +1,187 @@
+"""The sweeps: whatever was not nudged, whoever died, whatever has waited too long. Each is safe to run twice at once.
+
+They look at SQL only, so a Redis that forgot everything costs time, never a job.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+import sqlalchemy as sa
+import structlog
+
+from gateway.jobs import attempts, booking, claims, endings, liveness, record, settlement
+from gateway.jobs.attempts import Outcome
+from gateway.jobs.parts import Shop
+from gateway.jobs.queue import Step
+from gateway.jobs.record import Job
+from gateway.jobs.states import Failure, State
+from gateway.ledger import book
+from gateway.storage import tables
+from gateway.upstream import answers
+
+EVERY_S = 1.0
+#: A step that is overdue by this much was not nudged, or its nudge was lost.
+OVERDUE = timedelta(seconds=1)
+#: One that was swept is swept again only after this long: a long line is not nudged at each sweep.
+SWEEP_AGAIN = timedelta(seconds=10)
+#: No step of a living worker takes this long; a claim that old was never given back.
+LONGEST_CLAIM = timedelta(minutes=5)
+_AT_ONCE = 500
+
+_job = tables.jobs
+_attempt = tables.attempts
+_STEPS: Final = MappingProxyType({State.RUNNING: Step.POLL, State.ARCHIVING: Step.ARCHIVE})
+
+log = structlog.get_logger(__name__)
+
+
+async def queued(shop: Shop) -> None:
+    """Nudge the submit step while a queued job could be taken."""
+    async with shop.database.read() as connection:
+        outlook = await claims.outlook(connection, shop.clock.now())
+    if outlook.open:
+        await shop.queue.submit()
+
+
+async def overdue(shop: Shop) -> None:
+    """Nudge polls and archivings whose time has come and whose nudge has not, nearest to the result's expiry first."""
+    now = shop.clock.now()
+    late = (
+        sa.select(_job.c.id)
+        .where(
+            _job.c.state.in_(list(_STEPS)),
+            _job.c.claim.is_(None),
+            _job.c.due_at < now - OVERDUE,
+            sa.or_(_job.c.swept_at.is_(None), _job.c.swept_at < now - SWEEP_AGAIN),
+        )
+        .order_by(_job.c.results_expire_at.is_(None), _job.c.results_expire_at, _job.c.due_at)
+        .limit(_AT_ONCE)
+    )
+    async with shop.database.read() as connection:
+        if (await connection.execute(late.limit(1))).first() is None:
+            return
+    async with shop.database.write() as tx:
+        rows = await tx.execute(
+            _job.update()
+            .where(_job.c.id.in_(late.with_for_update(skip_locked=True)))
+            # An id that is still known to arq is dropped silently, so each nudge has a number of its own.
+            .values(nudges=_job.c.nudges + 1, swept_at=now)
+            .returning(_job)
+        )
+        jobs = [record.job(row) for row in rows]
+    for job in sorted(jobs, key=lambda job: (job.results_expire_at is None, job.results_expire_at, job.due_at)):
+        await shop.queue.step(_STEPS[job.state], job)
+
+
+async def queue_deadlines(shop: Shop) -> None:
+    """End queued jobs that nobody waits for any more, and give their holds back."""
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        rows = await connection.execute(
+            sa.select(_job).where(_job.c.state == State.QUEUED, _job.c.queue_deadline_at <= now).limit(_AT_ONCE)
+        )
+        late = [record.job(row) for row in rows]
+    for job in late:
+        await _time_out(shop, job)
+
+
+async def _time_out(shop: Shop, job: Job) -> None:
+    now = shop.clock.now()
+    a_day = job.queue_deadline_at - job.created_at >= timedelta(hours=24)
+    failure = Failure.EXPIRED if a_day else Failure.QUEUE_TIMEOUT
+    async with shop.database.write() as tx:
+        ended = await endings.fail(tx, job, failure, "it could not be started in time; nothing was charged", now)
+        if ended is not None:
+            await book.release(tx, await book.find(tx, job.id, ended.attempt), now)
+            log.info("queue_timeout", job_id=job.id, team_id=job.team_id)
+
+
+def dead_workers(watch: liveness.Watch) -> Callable[[Shop], Awaitable[None]]:
+    """The sweep that takes up the work of workers that died, by this observer's watch."""
+
+    async def sweep(shop: Shop) -> None:
+        async with shop.database.read() as connection:
+            dead = await watch.dead(connection)
+        for worker_id in dead:
+            await free(shop, worker_id)
+
+    return sweep
+
+
+async def free(shop: Shop, worker_id: str) -> None:
+    """Take up a dead worker's work: open attempts become unknown, everything else can be claimed at once."""
+    log.warning("worker_dead", worker_id=worker_id)
+    async with shop.database.read() as connection:
+        rows = await connection.execute(
+            sa.select(_attempt.c.job_id, _attempt.c.number).where(
+                _attempt.c.worker_id == worker_id, _attempt.c.outcome == Outcome.OPEN
+            )
+        )
+        orphans = rows.all()
+    for orphan in orphans:
+        await booking.book(shop, orphan.job_id, orphan.number, answers.Ambiguous("worker_died"))
+    async with shop.database.write() as tx:
+        await tx.execute(
+            _job.update()
+            .where(_job.c.claimed_by == worker_id, _job.c.state != State.SUBMITTING)
+            .values(claim=None, claimed_by=None, claimed_at=None, swept_at=None)
+        )
+        await liveness.strike_off(tx, worker_id)
+
+
+async def stuck(shop: Shop) -> None:
+    """End what no living worker can still be doing: claims never given back, attempts whose answer never came."""
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        silent = await connection.execute(
+            sa.select(_attempt.c.job_id, _attempt.c.number).where(
+                _attempt.c.outcome == Outcome.OPEN, _attempt.c.opened_at < now - attempts.QUIET
+            )
+        )
+        orphans = silent.all()
+        held = await connection.execute(
+            sa.select(_job.c.id).where(_job.c.claimed_at < now - LONGEST_CLAIM, _job.c.state != State.SUBMITTING)
+        )
+        forgotten = held.scalars().all()
+    for orphan in orphans:
+        await booking.book(shop, orphan.job_id, orphan.number, answers.Ambiguous("no_answer_booked"))
+    if forgotten:
+        log.error("claims_forgotten", jobs=len(forgotten))
+        async with shop.database.write() as tx:
+            await tx.execute(
+                _job.update()
+                .where(
+                    _job.c.id.in_(forgotten),
+                    _job.c.claimed_at < now - LONGEST_CLAIM,
+                    _job.c.state != State.SUBMITTING,
+                )
+                .values(claim=None, claimed_by=None, claimed_at=None, swept_at=None)
+            )
+
+
+async def unknowns(shop: Shop) -> None:
+    """Settle submissions that stayed unknown for a day as charged."""
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        rows = await connection.execute(
+            sa.select(_attempt.c.job_id, _attempt.c.number).where(
+                _attempt.c.outcome == Outcome.UNKNOWN, _attempt.c.opened_at < now - settlement.AFTER
+            )
+        )
+        old = rows.all()
+    for attempt in old:
+        await settlement.settle(shop.database, shop.clock, attempt.job_id, settlement.Verdict.CHARGED)
+
+
+#: Each sweep by the name that its metric carries; ``dead_workers`` is added by the worker, which has the watch.
+ALL: Final = MappingProxyType(
+    {
+        "queued": queued,
+        "overdue": overdue,
+        "queue_deadlines": queue_deadlines,
+        "stuck": stuck,
+        "unknowns": unknowns,
+    }
+)

@@ -1,0 +1,130 @@
+"""The book of credits: every entry, and the balances that it moves, in the caller's own transaction.
+
+Entries are only ever added. An entry of a job is unique by (job, attempt, kind), so a deed done twice fails loudly
+instead of moving money twice. Opens no transaction and decides no state: the story of the job does.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import ids
+from gateway.ledger import entries
+from gateway.ledger.entries import Kind, Payer, Windows
+from gateway.storage import statements, tables
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An amount set aside for one attempt of a job."""
+
+    payer: Payer
+    job_id: str
+    attempt: int
+    amount_micros: int
+    windows: Windows
+
+
+async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> None:
+    """Set the amount aside."""
+    await _post(tx, opened, Kind.HOLD, opened.amount_micros, at)
+
+
+async def find(tx: AsyncConnection, job_id: str, attempt: int) -> Hold:
+    """The hold of an attempt as it was taken; it exists for every attempt, or the story is broken."""
+    entry = tables.ledger_entries
+    row = (
+        await tx.execute(
+            sa.select(entry).where(entry.c.job_id == job_id, entry.c.attempt == attempt, entry.c.kind == Kind.HOLD)
+        )
+    ).one()
+    return Hold(
+        payer=Payer(row.team_id, row.key_id, row.model),
+        job_id=job_id,
+        attempt=attempt,
+        amount_micros=row.amount_micros,
+        windows=Windows(row.day, row.month),
+    )
+
+
+async def charge(tx: AsyncConnection, held: Hold, cost_micros: int, at: datetime) -> None:
+    """Book what the attempt cost and give its hold back. The cost may exceed the hold: it is already spent."""
+    await _post(tx, held, Kind.CHARGE, cost_micros, at)
+    await release(tx, held, at)
+
+
+async def release(tx: AsyncConnection, held: Hold, at: datetime) -> None:
+    """Give the whole hold back."""
+    await _post(tx, held, Kind.RELEASE, held.amount_micros, at)
+
+
+async def renew(tx: AsyncConnection, held: Hold, at: datetime) -> Hold:
+    """Exchange the hold of an attempt that was surely not accepted for the next attempt's, in the same windows."""
+    following = Hold(held.payer, held.job_id, held.attempt + 1, held.amount_micros, held.windows)
+    await release(tx, held, at)
+    await hold(tx, following, at)
+    return following
+
+
+async def refund(tx: AsyncConnection, held: Hold, amount_micros: int, at: datetime) -> None:
+    """Book what came back of the attempt's charge."""
+    await _post(tx, held, Kind.REFUND, amount_micros, at)
+
+
+async def adjust(tx: AsyncConnection, held: Hold, amount_micros: int, at: datetime, note: str) -> None:
+    """Correct an attempt's charge by late evidence; positive takes more, negative gives back."""
+    await _post(tx, held, Kind.ADJUST, amount_micros, at, note)
+
+
+async def _post(
+    tx: AsyncConnection, held: Hold, kind: Kind, amount_micros: int, at: datetime, note: str | None = None
+) -> None:
+    effect = entries.effect(kind, amount_micros)
+    payer = held.payer
+    await tx.execute(
+        tables.ledger_entries.insert().values(
+            id=ids.entry(),
+            team_id=payer.team_id,
+            key_id=payer.key_id,
+            model=payer.model,
+            job_id=held.job_id,
+            attempt=held.attempt,
+            kind=kind,
+            amount_micros=amount_micros,
+            day=held.windows.day,
+            month=held.windows.month,
+            note=note,
+            created_at=at,
+        )
+    )
+    await statements.upsert(
+        tx,
+        tables.balances,
+        [
+            {
+                "team_id": payer.team_id,
+                "key_id": key_id,
+                "period": period,
+                "held_micros": effect.held_micros,
+                "spent_micros": effect.spent_micros,
+            }
+            for key_id in ("", payer.key_id)
+            for period in held.windows.periods
+        ],
+        add=("held_micros", "spent_micros"),
+    )
+    await statements.upsert(
+        tx,
+        tables.spending,
+        [
+            {
+                "team_id": payer.team_id,
+                "model": payer.model,
+                "charged_micros": effect.charged_micros,
+                "refunded_micros": effect.refunded_micros,
+            }
+        ],
+        add=("charged_micros", "refunded_micros"),
+    )

@@ -1,0 +1,1 @@
+"""Never paying twice for one picture: fingerprints, cache and coalesced flights."""

@@ -1,0 +1,1 @@
+"""What the operator has set, read once into a frozen value."""

@@ -1,0 +1,136 @@
+"""The unit of work on SQLite and PostgreSQL. Knows transactions and their faults; knows no table.
+
+``read`` gives statements that each see what is committed; ``write`` gives one transaction that is committed when the
+block ends, and never one that is open across a call to another system. SQLite takes its write lock at the beginning
+(``BEGIN IMMEDIATE``), so that a transaction that reads and then writes cannot fail half-way.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway import errors
+
+#: How long a writer waits for SQLite's one write lock, and a caller for a pooled connection.
+LOCK_WAIT_S = 10.0
+CONNECT_TIMEOUT_S = 3.0
+STATEMENT_TIMEOUT_S = 15.0
+
+log = structlog.get_logger(__name__)
+
+
+class Database:
+    """A pool of connections to the SQL of record."""
+
+    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._writer.dialect.name
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading, each statement on its own; raises ``StoreUnavailable``."""
+        with _translated():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at the end of the block and rolled back by an exception.
+
+        Raises ``StoreUnavailable`` when the store fails; after a failed commit the caller cannot know whether it
+        took place and must ask by reading.
+        """
+        with _translated():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self._reader.dispose()
+        if self._writer is not self._reader:
+            await self._writer.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    # asyncpg lets plain OSError and TimeoutError through while connecting; SQLAlchemy wraps everything else.
+    try:
+        yield
+    except (
+        sa.exc.OperationalError,
+        sa.exc.InterfaceError,
+        sa.exc.TimeoutError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        log.warning("store_unavailable", reason=type(error).__name__)
+        raise errors.StoreUnavailable from error
+    except sa.exc.DBAPIError as error:
+        if not error.connection_invalidated and isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+            raise
+        log.warning("store_unavailable", reason=type(error.orig).__name__)
+        raise errors.StoreUnavailable from error
+
+
+def open(url: str) -> Database:
+    """A database by its URL; connects lazily, so an unreachable server shows at the first statement."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed)
+    return _open_postgresql(parsed)
+
+
+def _open_postgresql(url: sa.URL) -> Database:
+    writer = create_async_engine(
+        url,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=LOCK_WAIT_S,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": STATEMENT_TIMEOUT_S,
+            "server_settings": {"application_name": "torii", "synchronous_commit": "on"},
+        },
+        hide_parameters=True,
+    )
+    return Database(writer.execution_options(isolation_level="AUTOCOMMIT"), writer)
+
+
+def _open_sqlite(url: sa.URL) -> Database:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    connect_args = {"timeout": LOCK_WAIT_S}
+    reader = create_async_engine(url, pool_size=4, max_overflow=4, connect_args=connect_args, hide_parameters=True)
+    # One writer a process: the rest wait in line here, in order, rather than in SQLite's lock, by chance.
+    writer = create_async_engine(
+        url, pool_size=1, max_overflow=0, pool_timeout=LOCK_WAIT_S, connect_args=connect_args, hide_parameters=True
+    )
+    for engine in (reader, writer):
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(writer.sync_engine, "begin", _begin_immediate)
+    return Database(reader, writer)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    # The driver must not begin transactions by itself: ours begin with the write lock.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,90 @@
+"""Bringing the database to this release's schema, and refusing one that this release cannot work with.
+
+Only ``torii migrate`` (which ``torii up`` calls) changes a schema. Releases N and N-1 run side by side, so a process
+takes its own release's schema and the next one's, nothing else.
+"""
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import errors
+from gateway.storage import tables
+from gateway.storage.database import Database
+
+#: Grows by one with each release whose migrations change the schema.
+RELEASE = 1
+
+#: Any number, the same in each process: makes two migrations at once wait for each other on PostgreSQL.
+_MIGRATION_LOCK = 0x746F726969
+
+
+def config(connection: sa.Connection | None = None) -> Config:
+    """Alembic's configuration, without a file: the scripts lie in this package."""
+    alembic = Config()
+    alembic.set_main_option("script_location", "gateway.storage:migrations")
+    alembic.set_main_option("path_separator", "os")
+    alembic.attributes["connection"] = connection
+    return alembic
+
+
+async def migrate(database: Database, revision: str = "head") -> None:
+    """Bring the schema to ``revision``, in one transaction; safe to run twice and by two processes at once."""
+    async with database.write() as tx:
+        if database.dialect == "postgresql":
+            await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        await tx.run_sync(lambda connection: command.upgrade(config(connection), revision))
+
+
+async def downgrade(database: Database, revision: str) -> None:
+    """Take the schema back to ``revision``, data of later columns lost; for tests and for an operator's last resort."""
+    async with database.write() as tx:
+        await tx.run_sync(lambda connection: command.downgrade(config(connection), revision))
+
+
+async def check(database: Database) -> None:
+    """Raise ``SchemaMismatch`` unless the schema is this release's or the next one's."""
+    async with database.read() as connection:
+        release = await connection.run_sync(_release)
+    if release is None:
+        raise errors.SchemaMismatch(
+            "TORII_DATABASE_URL: the database has no Torii schema; run `torii migrate`", param="TORII_DATABASE_URL"
+        )
+    if release < RELEASE:
+        raise errors.SchemaMismatch(
+            f"TORII_DATABASE_URL: the schema is of release {release}, this program needs {RELEASE}; "
+            "run `torii migrate`",
+            param="TORII_DATABASE_URL",
+        )
+    if release > RELEASE + 1:
+        raise errors.SchemaMismatch(
+            f"TORII_DATABASE_URL: the schema is of release {release}, this program knows {RELEASE} and "
+            f"{RELEASE + 1}; deploy a newer Torii",
+            param="TORII_DATABASE_URL",
+        )
+
+
+def _release(connection: sa.Connection) -> int | None:
+    if not sa.inspect(connection).has_table(tables.schema_info.name):
+        return None
+    return connection.execute(sa.select(tables.schema_info.c.release)).scalar_one_or_none()
+
+
+async def pending(database: Database) -> bool:
+    """Whether ``migrate`` would change anything."""
+    head = ScriptDirectory.from_config(config()).get_current_head()
+
+    def current(connection: sa.Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    async with database.read() as connection:
+        return await connection.run_sync(current) != head
+
+
+async def lock_account(tx: AsyncConnection) -> sa.Row[tuple[object, ...]]:
+    """The one row of the upstream account, locked until the transaction ends."""
+    account = tables.upstream_account
+    return (await tx.execute(sa.select(account).where(account.c.id == 1).with_for_update())).one()

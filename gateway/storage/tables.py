@@ -1,0 +1,296 @@
+"""The SQL of record, table by table. Declares columns and constraints; runs nothing.
+
+Amounts are integer micro-credits. Times are UTC. Ids are opaque text with a prefix that names their kind.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A UTC time: ``timestamptz`` on PostgreSQL, sortable text on SQLite, always with its zone in Python."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without a zone: it would mean another moment on another host."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give SQLite's naive times their zone back."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: Constraint names are spelled by rule, so that a migration can name them on every database.
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID = sa.String(40)
+_NAME = sa.String(200)
+_MICROS = sa.BigInteger
+
+
+def _moment(name: str, *, nullable: bool = False, index: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, Moment, nullable=nullable, index=index)
+
+
+def _count(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer, nullable=False, server_default="0")
+
+
+#: One row: which release's migrations the database has, so that a process can refuse a schema it does not know.
+schema_info = sa.Table(
+    "schema_info",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("release", sa.Integer, nullable=False),
+)
+
+teams = sa.Table(
+    "teams",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    _moment("created_at"),
+    sa.Column("max_queue_s", sa.Integer, nullable=False, server_default="3600"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False, index=True),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    #: Which derived key made the digest, so that a rotation of the secret can be followed to its end.
+    sa.Column("digest_key", sa.String(8), nullable=False),
+    sa.Column("scopes", sa.String(200), nullable=False),
+    _moment("created_at"),
+    _moment("expires_at", nullable=True),
+    _moment("revoked_at", nullable=True),
+    _moment("last_used_at", nullable=True),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False),
+    sa.Column("key_id", sa.ForeignKey("api_keys.id"), nullable=False),
+    sa.Column("model", _NAME, nullable=False),
+    sa.Column("model_version", sa.String(64), nullable=False),
+    sa.Column("resolution", _NAME, nullable=False, server_default=""),
+    sa.Column("parameters", sa.JSON, nullable=False),
+    #: The caller's own, given back with the job and never sent upstream.
+    sa.Column("details", sa.JSON, nullable=True),
+    sa.Column("state", sa.String(24), nullable=False),
+    #: Grows with each change that a caller can see.
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    #: The attempt whose hold is open, or was the last to be.
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("hold_micros", _MICROS, nullable=False),
+    sa.Column("cost_micros", _MICROS, nullable=True),
+    _moment("created_at"),
+    #: While queued, the moment after which nobody waits for it any more.
+    _moment("queue_deadline_at"),
+    _moment("submitted_at", nullable=True),
+    _moment("accepted_at", nullable=True),
+    _moment("finished_upstream_at", nullable=True),
+    _moment("ended_at", nullable=True),
+    #: The next step may be taken from here on.
+    _moment("due_at"),
+    _count("nudges"),
+    #: When a sweep last nudged it, so that a long line is not nudged at each sweep.
+    _moment("swept_at", nullable=True),
+    sa.Column("claim", _ID, nullable=True),
+    sa.Column("claimed_by", _ID, nullable=True),
+    _moment("claimed_at", nullable=True),
+    sa.Column("upstream_job_id", sa.String(255), nullable=True, unique=True),
+    _count("polls"),
+    _count("poll_failures"),
+    _moment("last_unfinished_at", nullable=True),
+    _moment("missing_since_at", nullable=True),
+    #: What the upstream gave: a list of ``{"url", "seed"}``; none after the pictures are ours.
+    sa.Column("results", sa.JSON, nullable=True),
+    _moment("results_expire_at", nullable=True),
+    _count("empty_results"),
+    _count("archive_failures"),
+    _count("bad_downloads"),
+    _moment("gone_since_at", nullable=True),
+    sa.Column("partial", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("error_code", sa.String(40), nullable=True),
+    sa.Column("error_message", sa.Text, nullable=True),
+    sa.Index("ix_jobs_team_created", "team_id", "created_at", "id"),
+    sa.Index("ix_jobs_state_due", "state", "due_at"),
+    sa.Index("ix_jobs_state_created", "state", "created_at"),
+    sa.Index("ix_jobs_claimed_by", "claimed_by"),
+)
+
+#: One row for each time a paid POST may have been sent: the row comes first.
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("claim", _ID, nullable=False),
+    sa.Column("worker_id", _ID, nullable=False),
+    _moment("opened_at"),
+    #: Nothing is settled or sent again before this moment.
+    _moment("quiet_at"),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(200), nullable=True),
+    sa.Column("status_code", sa.Integer, nullable=True),
+    _moment("answered_at", nullable=True),
+    sa.Column("hold_micros", _MICROS, nullable=False),
+    sa.Column("cost_micros", _MICROS, nullable=True),
+    sa.Column("remaining_micros", _MICROS, nullable=True),
+    sa.Column("upstream_job_id", sa.String(255), nullable=True, unique=True),
+    sa.Index("ix_attempts_outcome_opened", "outcome", "opened_at"),
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("object_key", sa.String(400), nullable=False),
+    sa.Column("content_type", sa.String(40), nullable=False),
+    sa.Column("extension", sa.String(8), nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=True),
+    _moment("created_at"),
+    sa.UniqueConstraint("job_id", "position"),
+)
+
+#: Append-only. An entry is never updated or deleted; a mistake is answered by another entry.
+ledger_entries = sa.Table(
+    "ledger_entries",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False),
+    sa.Column("key_id", _ID, nullable=False),
+    sa.Column("model", _NAME, nullable=False),
+    sa.Column("job_id", _ID, nullable=True),
+    sa.Column("attempt", sa.Integer, nullable=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("amount_micros", _MICROS, nullable=False),
+    #: The windows of the hold that began the story, ``2026-11-23`` and ``2026-11``; all that follows is posted there.
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("month", sa.String(7), nullable=False),
+    sa.Column("reference", sa.String(200), nullable=True, unique=True),
+    sa.Column("note", sa.Text, nullable=True),
+    _moment("created_at"),
+    sa.UniqueConstraint("job_id", "attempt", "kind"),
+    sa.Index("ix_ledger_entries_team_created", "team_id", "created_at", "id"),
+)
+
+#: The sums of the entries by who and when, moved in the transaction of the entry.
+balances = sa.Table(
+    "balances",
+    metadata,
+    sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
+    #: Empty for the team as a whole, else one of its keys.
+    sa.Column("key_id", _ID, primary_key=True),
+    #: ``total``, a month or a day.
+    sa.Column("period", sa.String(10), primary_key=True),
+    sa.Column("held_micros", _MICROS, nullable=False),
+    sa.Column("spent_micros", _MICROS, nullable=False),
+)
+
+#: The same sums by team and model, for counters that a scrape reads.
+spending = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
+    sa.Column("model", _NAME, primary_key=True),
+    sa.Column("charged_micros", _MICROS, nullable=False),
+    sa.Column("refunded_micros", _MICROS, nullable=False),
+)
+
+#: How many jobs ended how, counted in the transaction that ended them.
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
+    sa.Column("model", _NAME, primary_key=True),
+    sa.Column("outcome", sa.String(40), primary_key=True),
+    sa.Column("jobs", sa.BigInteger, nullable=False),
+    sa.Column("images_lost", sa.BigInteger, nullable=False),
+)
+
+#: One row a worker process; it lives as long as its ``beat`` grows.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("release", sa.String(40), nullable=False),
+    _moment("started_at"),
+    _count("beat"),
+    _moment("beat_at"),
+)
+
+#: One row: what is known of the upstream account, and whether submitting rests. Locked by each claim of a submit.
+upstream_account = sa.Table(
+    "upstream_account",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("remaining_micros", _MICROS, nullable=True),
+    _moment("remaining_seen_at", nullable=True),
+    _moment("paused_until", nullable=True),
+    sa.Column("pause_reason", sa.String(40), nullable=True),
+    _count("breaker_failures"),
+    _moment("breaker_until", nullable=True),
+)
+
+#: How long the upstream took, as the interval between the last "not yet" and the first "done", in seconds.
+durations = sa.Table(
+    "durations",
+    metadata,
+    sa.Column("job_id", _ID, primary_key=True),
+    sa.Column("model", _NAME, nullable=False),
+    sa.Column("resolution", _NAME, nullable=False),
+    sa.Column("low_s", sa.Float, nullable=False),
+    sa.Column("high_s", sa.Float, nullable=False),
+    _moment("recorded_at"),
+    sa.Index("ix_durations_model", "model", "resolution", "recorded_at"),
+)
+
+#: Who changed what, before and after.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    _moment("created_at", index=True),
+    sa.Column("actor", _NAME, nullable=False),
+    sa.Column("action", sa.String(60), nullable=False),
+    sa.Column("team_id", _ID, nullable=True),
+    sa.Column("subject", _ID, nullable=False),
+    sa.Column("before", sa.JSON, nullable=True),
+    sa.Column("after", sa.JSON, nullable=True),
+)

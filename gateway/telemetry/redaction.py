@@ -1,0 +1,85 @@
+"""What a log may never contain: secrets in texts, and the names of fields that hold them. Pure; never logs.
+
+Masks rather than drops: a key's public id, a host, a field's name stay, so that the line remains useful. It would
+rather mask a harmless word than let a secret through.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+MASK = "[redacted]"
+
+_SECRET_WORDS = frozenset(
+    {
+        "authorization", "cookie", "credential", "credentials", "passphrase", "passwd", "password", "passwords",
+        "secret", "secrets", "sig", "signature", "token", "tokens",
+    }
+)  # fmt: skip
+_SECRET_PAIRS = frozenset(
+    {
+        ("access", "key"), ("admin", "key"), ("api", "key"), ("api", "keys"), ("derived", "key"), ("key", "digest"),
+        ("key", "hash"), ("private", "key"), ("signing", "key"), ("upstream", "key"),
+    }
+)  # fmt: skip
+_SECRET_RUNS = frozenset({"apikey", "accesskey", "digest", "secretkey", "privatekey", "xapikey"})
+#: A field that names a secret without being one, such as ``api_key_id``.
+_HARMLESS_ENDS = frozenset({"id", "ids", "name", "count", "type", "bytes", "s", "at"})
+_PROMPT = re.compile(r"(?:.*_)?prompts?")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NOT_A_WORD = re.compile(r"[^a-z0-9]+")
+
+_TORII_KEY = re.compile(r"torii_([0-9A-Za-z]{12})_[0-9A-Za-z]+")
+_UPSTREAM_KEY = re.compile(r"(?<![0-9A-Za-z])(pdl?|whsec)_[0-9A-Za-z_+/=-]{6,}")
+_SCHEME = re.compile(
+    r"\b(Bearer|Basic|Key)(\s+|%20|\+)(?!\[redacted\]|torii_[0-9A-Za-z]{12}_\[redacted\])[\w.~+/=-]{8,}", re.IGNORECASE
+)
+_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*):[^\s/\"'<>]*@", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    r"(?P<name>\b[\w-]*(?:authorization|cookie|api[_-]?keys?|access[_-]?key|private[_-]?key|secret[_-]?key|passw(?:or)?d|secret"
+    r"|token|sig(?:nature)?|credential))(?P<sign>[\"']?\s*[=:]\s*)"
+    r"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|(?!\[redacted\]|torii_)[^\s\"',;&)}\]>]+)",
+    re.IGNORECASE,
+)
+_PROMPT_ASSIGNED = re.compile(
+    r"(?P<name>\b(?:\w*_)?prompts?)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str, hidden: Sequence[str] = ()) -> str:
+    """``text`` without Torii and upstream keys, bearer tokens, URLs' passwords, signatures and the ``hidden`` texts."""
+    for secret in sorted(hidden, key=len, reverse=True):
+        if secret:
+            text = text.replace(secret, MASK)
+    text = _TORII_KEY.sub(rf"torii_\1_{MASK}", text)
+    text = _UPSTREAM_KEY.sub(rf"\1_{MASK}", text)
+    text = _USERINFO.sub(rf"\1:{MASK}@", text)
+    text = _SCHEME.sub(rf"\1 {MASK}", text)
+    return _ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text)
+
+
+def without_prompts(text: str) -> str:
+    """``text`` with the quoted values of anything called ``prompt`` masked, as they stand in JSON and in a ``repr``."""
+    return _PROMPT_ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a field of this name holds a secret, whatever its spelling: ``apiKey``, ``X-Api-Key``, ``old_token``."""
+    words = _words(name)
+    if not words or words[-1] in _HARMLESS_ENDS:
+        return False
+    return (
+        not _SECRET_WORDS.isdisjoint(words)
+        or not _SECRET_PAIRS.isdisjoint(pairwise(words))
+        or not _SECRET_RUNS.isdisjoint(words)
+    )
+
+
+def is_prompt(name: str) -> bool:
+    """Whether a field of this name holds a prompt."""
+    return _PROMPT.fullmatch("_".join(_words(name))) is not None
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in _NOT_A_WORD.split(_CAMEL.sub("_", name).lower()) if word]

@@ -1,0 +1,1 @@
+"""Telling callers that their jobs ended."""

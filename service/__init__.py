@@ -1,0 +1,1 @@
+"""The front door: the Litestar HTTP API. Translates between HTTP and the house, decides nothing."""

@@ -1,0 +1,209 @@
+"""The fixtures every test may ask for: real servers on loopback, each clean at the start of a test.
+
+Nothing here reaches another host, and no setting of the person who runs the tests reaches a test.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pytest
+
+from tests.support import report
+from tests.support.emulator import EmulatorProcess
+from tests.support.loopback import LoopbackGuard, OutsideCallError
+from tests.support.postgres import Postgres
+from tests.support.process import Process
+from tests.support.s3 import RadosGateway
+from tests.support.s3_bucket import Bucket
+from tests.support.valkey import Valkey
+
+SERVERS = ("valkey", "postgres", "s3")
+OUTSIDE = ("PIXELDOJO_", "TORII_", "AWS_", "OTEL_")
+PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
+REPORT = pytest.StashKey[report.Report]()
+GUARD = pytest.StashKey[LoopbackGuard]()
+
+Server = TypeVar("Server", bound="Versioned")
+
+
+class Versioned(Protocol):
+    """A real server that knows its version."""
+
+    @property
+    def version(self) -> str:
+        """The version to name at the end of the run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the person's own settings away, and close the way to other hosts."""
+    config.stash[REPORT] = report.Report(report.required(os.environ.get("TORII_TEST_REQUIRE", "")))
+    for name in list(os.environ):
+        if name.startswith(OUTSIDE) or name.lower() in PROXIES:
+            del os.environ[name]
+    config.stash[GUARD] = LoopbackGuard()
+    sys.addaudithook(config.stash[GUARD].hook)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end ends its servers too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the real servers its fixtures ask for, so that `-m "not s3"` needs no marks by hand."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        if asked & {"s3", "s3_server"}:
+            item.add_marker(pytest.mark.s3)
+        if asked & {"postgres", "postgres_url"}:
+            item.add_marker(pytest.mark.postgres)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which real servers this run talked to, and which it could not start."""
+    account = config.stash[REPORT]
+    terminalreporter.section("real servers", bold=True, yellow=bool(account.missing))
+    for line in account.lines(SERVERS):
+        terminalreporter.line(line, yellow="COULD NOT" in line)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Fail a test whose code swallowed the refusal of an outside call."""
+    guard = pytestconfig.stash[GUARD]
+    guard.take()
+    yield
+    calls = guard.take()
+    if calls:
+        raise OutsideCallError(f"refused during this test: {', '.join(calls)}")
+
+
+@pytest.fixture
+def loopback_guard(pytestconfig: pytest.Config) -> LoopbackGuard:
+    """Give the guard itself, for the tests of it."""
+    return pytestconfig.stash[GUARD]
+
+
+def _open(config: pytest.Config, name: str, start: Callable[[], Server]) -> Server:
+    """Start a real server and note it; where it cannot be, skip, or fail if the run requires it."""
+    account = config.stash[REPORT]
+    try:
+        server = start()
+    except report.UnavailableError as reason:
+        account.missing[name] = str(reason)
+        if name in account.required:
+            pytest.fail(f"TORII_TEST_REQUIRE lists {name}, and it cannot be started: {reason}", pytrace=False)
+        pytest.skip(f"NO {name.upper()} SERVER: {reason}")
+    account.ran[name] = server.version
+    return server
+
+
+@pytest.fixture(scope="session")
+def valkey(pytestconfig: pytest.Config) -> Iterator[Valkey]:
+    """Give the run's Valkey server; a test may stop, kill, pause or restart it."""
+    server = Valkey()
+    try:
+        yield _open(pytestconfig, "valkey", server.start)
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> str:
+    """Give the address of an empty Valkey."""
+    valkey.flush()
+    return valkey.url
+
+
+@pytest.fixture(scope="session")
+def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
+    """Give the run's PostgreSQL server; a test may stop, kill or restart it."""
+    server = Postgres()
+    try:
+        yield _open(pytestconfig, "postgres", server.start)
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Give the address of a SQLite file that does not exist yet."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'torii.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """Give the address of an empty PostgreSQL database of this test's own."""
+    postgres.ensure()
+    database = postgres.create()
+    yield postgres.url(database)
+    postgres.ensure()
+    postgres.drop(database)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Give the address of an empty database: the test runs once on SQLite and once on PostgreSQL."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(pytestconfig: pytest.Config) -> Iterator[RadosGateway]:
+    """Give the run's S3 server; a test may stop, pause or restart its gateway."""
+    with contextlib.ExitStack() as ending:
+
+        def start() -> RadosGateway:
+            server = RadosGateway()
+            ending.callback(server.remove)
+            return server.start()
+
+        yield _open(pytestconfig, "s3", start)
+
+
+@pytest.fixture
+def s3(s3_server: RadosGateway) -> Bucket:
+    """Give an empty bucket of a real S3 server, and what a client needs to use it."""
+    s3_server.ensure()
+    return s3_server.create()
+
+
+@pytest.fixture(scope="session")
+def emulator_process() -> Iterator[EmulatorProcess]:
+    """Give the run's stand-in PixelDojo; a test may stop, kill or restart it."""
+    with EmulatorProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def emulator(emulator_process: EmulatorProcess) -> EmulatorProcess:
+    """Give a stand-in PixelDojo that has forgotten every earlier test."""
+    emulator_process.reset()
+    return emulator_process
+
+
+class StartProcess(Protocol):
+    """Starts a command as a real process that ends with the test."""
+
+    def __call__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, *, name: str | None = None
+    ) -> Process:
+        """Start the command; it sees only PATH, HOME, LANG and what is passed."""
+
+
+@pytest.fixture
+def start_process(tmp_path: Path) -> Iterator[StartProcess]:
+    """Start commands as real processes in the test's folder; all are ended with the test."""
+    started: list[Process] = []
+
+    def start(
+        command: Sequence[str], environment: Mapping[str, str] | None = None, *, name: str | None = None
+    ) -> Process:
+        title = name or f"{len(started)}-{Path(command[0]).name}"
+        process = Process(command, folder=tmp_path, environment=environment, name=title)
+        started.append(process)
+        return process.start()
+
+    yield start
+    for process in reversed(started):
+        process.end()

@@ -1,0 +1,100 @@
+"""Keeping one arq worker running: it ends by itself when Redis fails, and is then begun anew. Decides nothing."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker
+from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
+
+from gateway.jobs import queue
+from gateway.storage import keyspace
+from workers import tasks
+from workers.tasks import Bench
+
+#: Steps are short and mostly wait, so many may be under way.
+MAX_STEPS = 1000
+POLL_DELAY_S = 0.05
+COMPLETION_WAIT_S = 25
+HEALTH_EVERY_S = 2
+#: A Redis that answers nothing for this long is taken for gone.
+ANSWER_TIMEOUT_S = 10.0
+_BEGIN_AGAIN_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Consumer:
+    """An arq worker, and the next one after it."""
+
+    def __init__(self, bench: Bench, redis_url: str) -> None:
+        self._bench = bench
+        self._redis_url = redis_url
+        self._stopping = asyncio.Event()
+        self._worker: Worker | None = None
+
+    async def run(self) -> None:
+        """Consume until ``stop``; whatever happens to Redis, begin again."""
+        # One line for each message would drown everything else; what a step did, the step logs.
+        logging.getLogger("arq").setLevel(logging.ERROR)
+        while not self._stopping.is_set():
+            try:
+                await self._once()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("queue_lost", reason=type(error).__name__)
+            except asyncio.CancelledError:
+                if not self._stopping.is_set():
+                    raise
+            except Exception:
+                log.exception("queue_failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _BEGIN_AGAIN_S)
+
+    def stop(self) -> None:
+        """Take no further message; ``run`` returns when those under way have ended, or after 25 s."""
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.handle_sig_wait_for_completion(signal.SIGTERM)
+
+    async def _once(self) -> None:
+        pool = ConnectionPool.from_url(self._redis_url, socket_timeout=ANSWER_TIMEOUT_S, socket_connect_timeout=2.0)
+        redis = ArqRedis(
+            pool,
+            job_serializer=queue.encode,
+            job_deserializer=queue.decode,
+            default_queue_name=keyspace.QUEUE,
+        )
+        try:
+            await redis.ping()
+            self._worker = self._build(redis)
+            await self._worker.async_run()
+        finally:
+            if self._worker is not None:
+                # It deletes its health key, which a Redis that is gone cannot do.
+                with contextlib.suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
+                    await self._worker.close()
+                self._worker = None
+            await redis.aclose(close_connection_pool=True)
+
+    def _build(self, redis: ArqRedis) -> Worker:
+        return Worker(
+            tasks.functions(),
+            queue_name=keyspace.QUEUE,
+            redis_pool=redis,
+            handle_signals=False,
+            job_completion_wait=COMPLETION_WAIT_S,
+            max_jobs=MAX_STEPS,
+            job_timeout=tasks.TIMEOUT_S,
+            keep_result=0,
+            poll_delay=POLL_DELAY_S,
+            health_check_interval=HEALTH_EVERY_S,
+            health_check_key=keyspace.QUEUE_HEALTH,
+            ctx={"bench": self._bench},
+            job_serializer=queue.encode,
+            job_deserializer=queue.decode,
+            log_results=False,
+        )
