@@ -1,1 +1,1 @@
-"""The torii command: starts either door, or works on the stores."""
+"""The torii command: starts either door or a whole gateway, and works on the stores. Holds no rule of the house."""

@@ -6,12 +6,13 @@ Opens nothing that it does not hand out, and connects lazily: an unreachable sto
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import metadata
 
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from gateway import errors, ids
-from gateway.archive import bucket
+from gateway.archive import aws, bucket
 from gateway.archive.bucket import Bucket
 from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
@@ -93,7 +94,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     objects: Bucket | None = None
     try:
         models = catalogue.load(settings.catalogue)
-        objects = bucket.open(settings.archive_url, bucket.aws(settings))
+        objects = bucket.open(settings.archive_url, aws.access(settings))
         await reach(opened)
         yield House(
             settings=settings,
@@ -104,7 +105,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             catalogue=models,
             clock=SystemClock(),
             registry=registry,
-            metrics=metrics.declare(registry),
+            metrics=metrics.declare(registry, metadata.version("torii")),
             queue=queue.open(redis),
         )
     finally:

@@ -9,6 +9,7 @@
     │   ├── UnknownParameter
     │   └── InvalidParameter
     ├── BodyTooLarge
+    ├── BodyTooSlow
     ├── UnsupportedMediaType
     ├── NotAuthenticated          no key, or one that the store does not know
     ├── NotAllowed                the key is good, its scopes or the link are not
@@ -85,6 +86,12 @@ class BodyTooLarge(ToriiError):
     """The body is larger than this route takes."""
 
     code = "body_too_large"
+
+
+class BodyTooSlow(ToriiError):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
 
 
 class UnsupportedMediaType(ToriiError):

@@ -17,7 +17,7 @@ from tests.support import report
 from tests.support.emulator import EmulatorProcess
 from tests.support.loopback import LoopbackGuard, OutsideCallError
 from tests.support.postgres import Postgres
-from tests.support.process import Process
+from tests.support.process import Process, StartProcess
 from tests.support.s3 import RadosGateway
 from tests.support.s3_bucket import Bucket
 from tests.support.valkey import Valkey
@@ -180,15 +180,6 @@ def emulator(emulator_process: EmulatorProcess) -> EmulatorProcess:
     """Give a stand-in PixelDojo that has forgotten every earlier test."""
     emulator_process.reset()
     return emulator_process
-
-
-class StartProcess(Protocol):
-    """Starts a command as a real process that ends with the test."""
-
-    def __call__(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None, *, name: str | None = None
-    ) -> Process:
-        """Start the command; it sees only PATH, HOME, LANG and what is passed."""
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ async def run(settings: Settings) -> None:
 
 async def _work(house: House, shop: Shop) -> None:
     release = metadata.version("torii")
-    house.metrics.build_info.labels(release).set(1)
     pulse = Pulse(shop.clock.monotonic())
     bench = Bench(shop)
     consumer = Consumer(bench, house.settings.reveal("redis_url"))

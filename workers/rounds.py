@@ -62,4 +62,4 @@ async def _one(shop: Shop, name: str, each: Callable[[Shop], Awaitable[None]]) -
     except Exception:
         log.exception("sweep_failed", sweep=name)
     else:
-        shop.metrics.sweep_last_success_timestamp_seconds.labels(name).set(shop.clock.now().timestamp())
+        shop.metrics.sweep_last_success.labels(name).set(shop.clock.now().timestamp())

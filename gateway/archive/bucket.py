@@ -7,66 +7,38 @@ never tells a caller why the store failed: the reason is a note on the error, fo
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from obstore import exceptions
-from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Config, S3Store
+from obstore.store import LocalStore, S3Store
 
 from gateway import errors, ids
-from gateway.archive import folder, keys
-from gateway.settings import values
+from gateway.archive import aws, folder, keys
 from gateway.telemetry import redaction
 
 Result = TypeVar("Result")
 
 #: One object is read in pieces of this size: a slow reader holds one piece and no connection.
 CHUNK_BYTES = 4 * 1024 * 1024
-#: No verb takes longer, waiting for a thread included.
+#: No verb but `Bucket.check` takes longer, waiting for a thread included; that one takes three times as long.
 DEADLINE_S = 30.0
 
 _THREADS = 16
-_CONNECT_TIMEOUT = timedelta(seconds=3)
-_REQUEST_TIMEOUT = timedelta(seconds=20)
-_RETRIES = 2
 _REASON_CHARACTERS_MAX = 300
-_SCHEME = "s3://"
 
 
-@dataclass(frozen=True, slots=True)
-class Aws:
-    """How to reach an S3 bucket; without keys, the machine's role is asked as the AWS tools would."""
-
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    region: str | None = None
-    endpoint_url: str | None = None
-
-
-def aws(settings: values.Settings) -> Aws:
-    """What the settings say about S3."""
-    secret = settings.aws_secret_access_key
-    return Aws(
-        access_key_id=settings.aws_access_key_id,
-        secret_access_key=secret.get_secret_value() if secret is not None else None,
-        region=settings.aws_region,
-        endpoint_url=settings.aws_endpoint_url,
-    )
-
-
-def open(url: str, aws: Aws | None = None) -> "Bucket":
+def open(url: str, access: aws.Access | None = None, deadline_s: float = DEADLINE_S) -> "Bucket":
     """The archive at ``url``: a folder, which is made if need be, or ``s3://bucket/prefix``, which must exist.
 
     Raises ``ArchiveUnavailable`` when the folder cannot be made; an S3 bucket is first asked at the first verb.
     """
-    if url.startswith(_SCHEME):
-        return Bucket(_s3(url, aws or Aws()))
+    if url.startswith(aws.SCHEME):
+        return Bucket(aws.store(url, access or aws.Access()), deadline_s=deadline_s)
     try:
         place = folder.Folder(Path(url))
-        return Bucket(LocalStore(place.path), place)
+        return Bucket(LocalStore(place.path), place, deadline_s=deadline_s)
     except (OSError, ValueError, exceptions.BaseError) as error:
         raise _unavailable(error) from None
 
@@ -78,9 +50,10 @@ class Bucket:
     soon after a call (19 of 100 short runs with 0.12.1), and writing to a folder blocks anyway.
     """
 
-    def __init__(self, store: LocalStore | S3Store, place: folder.Folder | None = None) -> None:
+    def __init__(self, store: LocalStore | S3Store, place: folder.Folder | None = None, *, deadline_s: float) -> None:
         self._store = store
         self._folder = place
+        self._deadline_s = deadline_s
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="archive")
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
@@ -155,10 +128,10 @@ class Bucket:
 
     async def _run(self, deed: Callable[[], Result]) -> Result:
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self._attempt, deed)
         except TimeoutError:
-            raise _unavailable(TimeoutError(f"no answer within {DEADLINE_S:g} s")) from None
+            raise _unavailable(TimeoutError(f"no answer within {self._deadline_s:g} s")) from None
         except RuntimeError as error:  # the threads are shut down
             raise _unavailable(error) from None
 
@@ -173,7 +146,7 @@ class Bucket:
     def _absence(self, error: FileNotFoundError) -> errors.ToriiError:
         """A missing object, or a missing archive: taken for the first, the second would report all pictures lost."""
         if self._folder is None:
-            return errors.ImageNotFound() if "NoSuchKey" in str(error) else _unavailable(error)
+            return errors.ImageNotFound() if aws.code(error) == "NoSuchKey" else _unavailable(error)
         try:
             self._folder.require()
         except OSError as gone:
@@ -181,35 +154,9 @@ class Bucket:
         return errors.ImageNotFound()
 
 
-def _s3(url: str, aws: Aws) -> S3Store:
-    name, _, prefix = url.removeprefix(_SCHEME).partition("/")
-    config: S3Config = {
-        "region": aws.region or "us-east-1",
-        # Many S3 servers know neither host names per bucket nor deleting several objects at once.
-        "virtual_hosted_style_request": aws.endpoint_url is None,
-        "disable_bulk_delete": True,
-    }
-    if aws.endpoint_url is not None:
-        config["endpoint"] = aws.endpoint_url
-    if aws.access_key_id is not None and aws.secret_access_key is not None:
-        config["access_key_id"] = aws.access_key_id
-        config["secret_access_key"] = aws.secret_access_key
-    client: ClientConfig = {
-        "connect_timeout": _CONNECT_TIMEOUT,
-        "timeout": _REQUEST_TIMEOUT,
-        "allow_http": (aws.endpoint_url or "").startswith("http://"),
-    }
-    retry: RetryConfig = {
-        "max_retries": _RETRIES,
-        "retry_timeout": _REQUEST_TIMEOUT,
-        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
-    }
-    return S3Store(name, prefix=prefix or None, config=config, client_options=client, retry_config=retry)
-
-
 def _unavailable(error: Exception) -> errors.ArchiveUnavailable:
-    # obstore appends a dump of its request to each message; the first line says what happened.
-    reason = redaction.redact(str(error).partition("\n")[0])[:_REASON_CHARACTERS_MAX]
+    # obstore appends a dump of its request, and S3 servers whole pages of XML: the code and the first line say enough.
+    said = filter(None, (type(error).__name__, aws.code(error), str(error).partition("\n")[0]))
     unavailable = errors.ArchiveUnavailable()
-    unavailable.add_note(f"{type(error).__name__}: {reason}")
+    unavailable.add_note(redaction.redact(": ".join(said))[:_REASON_CHARACTERS_MAX])
     return unavailable

@@ -19,6 +19,7 @@ _STEP_SHARE = 0.02
 _GROWTH = 1.5
 _LONGEST_STEP_S = 15.0
 _PROBE_GROWTH = 1.8
+_FIRST_PROBE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _unlearned(elapsed_s: float, seen: Sequence[Interval], typical_s: float) -> 
     if seen:
         typical_s = max(interval.high_s for interval in seen)
     if elapsed_s < typical_s:
-        probe_s = max(1.0, elapsed_s * _PROBE_GROWTH)
+        probe_s = max(_FIRST_PROBE_S, elapsed_s * _PROBE_GROWTH)
         return Look(probe_s, probe=True) if probe_s < typical_s else Look(typical_s)
     return Look(elapsed_s + _step_s(elapsed_s - typical_s, max(1.0, typical_s * _STEP_SHARE)))
 

@@ -129,7 +129,7 @@ async def _store(shop: Shop, job: Job, position: int, seed: int | None, found: P
             await tx.execute(tables.images.insert().values(**vars(image), created_at=now))
     if job.results_expire_at is not None:
         margin_s = (job.results_expire_at - now).total_seconds()
-        shop.metrics.archive_expiry_margin_seconds.labels(job.model).observe(max(margin_s, 0.0))
+        shop.metrics.archive_expiry_margin.labels(job.model).observe(max(margin_s, 0.0))
 
 
 def _seed(job: Job, told: int | None) -> int | None:
@@ -209,10 +209,10 @@ def _observe(shop: Shop, job: Job) -> None:
     log.info("job_ended", job_id=job.id, team_id=job.team_id, state=job.state, error=job.error_code)
     if job.state is not State.COMPLETED or job.ended_at is None:
         return
-    shop.metrics.job_duration_seconds.labels(job.model).observe(
+    shop.metrics.job_duration.labels(job.model).observe(
         max((job.ended_at - job.created_at).total_seconds(), 0.0)
     )
     if job.finished_upstream_at is not None:
-        shop.metrics.job_stage_duration_seconds.labels("archive").observe(
+        shop.metrics.job_stage_duration.labels("archive").observe(
             max((job.ended_at - job.finished_upstream_at).total_seconds(), 0.0)
         )

@@ -127,9 +127,9 @@ async def _finished(tx: AsyncConnection, shop: Shop, job: Job, reading: answers.
             recorded_at=now,
         )
     )
-    shop.metrics.job_stage_duration_seconds.labels("upstream").observe(max(high_s, 0.0))
+    shop.metrics.job_stage_duration.labels("upstream").observe(max(high_s, 0.0))
     # Not before the last "not yet", so at most this long ago.
-    shop.metrics.upstream_lag_seconds.labels(job.model).observe(max(high_s - low_s, 0.0))
+    shop.metrics.upstream_lag.labels(job.model).observe(max(high_s - low_s, 0.0))
     return after
 
 

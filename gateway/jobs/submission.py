@@ -85,7 +85,7 @@ async def _send(shop: Shop, job: Job, model: Model, begun_s: float) -> None:
 
 async def _post(shop: Shop, job: Job, model: Model, body: dict[str, object]) -> answers.Submission:
     sent_s = shop.clock.monotonic()
-    stage = shop.metrics.job_stage_duration_seconds
+    stage = shop.metrics.job_stage_duration
     stage.labels("queue").observe((shop.clock.now() - job.created_at).total_seconds())
     answer = await shop.upstream.submit(model.api_id, body)
     stage.labels("submit").observe(shop.clock.monotonic() - sent_s)

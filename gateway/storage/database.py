@@ -22,6 +22,8 @@ LOCK_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_S = 15.0
 
+_OURS = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
+
 log = structlog.get_logger(__name__)
 
 
@@ -67,20 +69,18 @@ def _translated() -> Iterator[None]:
     # asyncpg lets plain OSError and TimeoutError through while connecting; SQLAlchemy wraps everything else.
     try:
         yield
-    except (
-        sa.exc.OperationalError,
-        sa.exc.InterfaceError,
-        sa.exc.TimeoutError,
-        OSError,
-        TimeoutError,
-    ) as error:
-        log.warning("store_unavailable", reason=type(error).__name__)
-        raise errors.StoreUnavailable from error
+    except (sa.exc.TimeoutError, OSError) as error:
+        raise _unavailable(error) from error
     except sa.exc.DBAPIError as error:
-        if not error.connection_invalidated and isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+        # What is left to be raised as it is: a broken constraint, which callers expect, and bugs of ours.
+        if not error.connection_invalidated and isinstance(error, _OURS):
             raise
-        log.warning("store_unavailable", reason=type(error.orig).__name__)
-        raise errors.StoreUnavailable from error
+        raise _unavailable(error.orig or error) from error
+
+
+def _unavailable(cause: BaseException) -> errors.StoreUnavailable:
+    log.warning("store_unavailable", reason=type(cause).__name__)
+    return errors.StoreUnavailable()
 
 
 def open(url: str) -> Database:

@@ -134,7 +134,7 @@ class Upstream:
         begun = time.perf_counter()
 
         def observe(status: str) -> None:
-            self._metrics.upstream_request_duration_seconds.labels(operation, status).observe(
+            self._metrics.upstream_request_duration.labels(operation, status).observe(
                 time.perf_counter() - begun
             )
 

@@ -1,4 +1,4 @@
-"""The archive over a real folder and a real S3 server: what was put is there, and a failing store is not an empty one."""
+"""The archive over a real folder and a real S3 server: what was put is there, a failing store is not an empty one."""
 
 import asyncio
 import dataclasses
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway import errors
-from gateway.archive import bucket
+from gateway.archive import aws, bucket
 from gateway.settings import values
 from tests.support.s3 import RadosGateway
 from tests.support.s3_bucket import Bucket
@@ -22,11 +22,11 @@ KEY = "pictures/team_1/2026/01/02/job_1/0.png"
 PICTURE = os.urandom(100_000)
 
 
-def open_s3(s3: Bucket, prefix: str = "prod/torii") -> bucket.Bucket:
+def open_s3(s3: Bucket, prefix: str = "prod/torii", deadline_s: float = bucket.DEADLINE_S) -> bucket.Bucket:
     """The archive in that bucket, opened as a process would open it."""
     environ = {**s3.environment(), "TORII_ARCHIVE_URL": s3.url(prefix)}
     settings = values.read(values.Purpose.UP, environ, env_file=None)
-    return bucket.open(settings.archive_url, bucket.aws(settings))
+    return bucket.open(settings.archive_url, aws.access(settings), deadline_s)
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
@@ -38,6 +38,27 @@ async def archive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         opened = open_s3(request.getfixturevalue("s3"))
     yield opened
     opened.close()
+
+
+def files(root: Path) -> set[str]:
+    """Every file below a folder, by its path there."""
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+async def refusals(archive: bucket.Bucket) -> list[errors.ArchiveUnavailable]:
+    """The errors of every verb on an archive that is not to be had."""
+    deeds = (
+        archive.get(KEY),
+        archive.stream(KEY),
+        archive.exists(KEY),
+        archive.put(KEY, PICTURE, "image/png"),
+        archive.delete(KEY),
+        archive.check(),
+    )
+    results = await asyncio.gather(*deeds, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, errors.ArchiveUnavailable)]
+    assert len(refused) == len(deeds), results
+    return refused
 
 
 async def whole(archive: bucket.Bucket, key: str) -> tuple[int, list[bytes]]:
@@ -91,7 +112,7 @@ async def test_a_picture_deleted_under_its_reader(archive: bucket.Bucket) -> Non
 async def test_check_leaves_nothing(archive: bucket.Bucket, tmp_path: Path) -> None:
     """A check writes, reads and deletes, also when several run at once."""
     await asyncio.gather(*(archive.check() for _ in range(5)))
-    assert [path for path in tmp_path.rglob("checks/*") if path.is_file()] == []
+    assert not [name for name in files(tmp_path) if "checks" in name]
 
 
 async def test_bad_keys_and_empty_pictures_are_refused(archive: bucket.Bucket, tmp_path: Path) -> None:
@@ -105,7 +126,7 @@ async def test_bad_keys_and_empty_pictures_are_refused(archive: bucket.Bucket, t
             await archive.delete(key)
     with pytest.raises(ValueError, match="empty"):
         await archive.put(KEY, b"", "image/png")
-    assert not list(tmp_path.rglob("outside"))
+    assert not [name for name in files(tmp_path) if "outside" in name]
 
 
 async def test_concurrent_writers_of_one_key(archive: bucket.Bucket) -> None:
@@ -120,18 +141,14 @@ async def test_concurrent_writers_of_one_key(archive: bucket.Bucket) -> None:
 async def test_a_closed_archive_is_unavailable(archive: bucket.Bucket) -> None:
     """After closing, every verb says that the archive is not to be had."""
     archive.close()
-    with pytest.raises(errors.ArchiveUnavailable):
-        await archive.get(KEY)
+    await refusals(archive)
 
 
 async def test_a_folder_holds_the_picture_and_nothing_else(tmp_path: Path) -> None:
     """A put leaves one file beside the archive's mark, and no drafts; another process finds it."""
     first = bucket.open(str(tmp_path))
     await first.put(KEY, PICTURE, "image/png")
-    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {
-        KEY,
-        ".torii-archive",
-    }
+    assert files(tmp_path) == {KEY, ".torii-archive"}
     second = bucket.open(str(tmp_path))
     assert await second.get(KEY) == PICTURE
     first.close()
@@ -142,7 +159,10 @@ async def test_a_folder_holds_the_picture_and_nothing_else(tmp_path: Path) -> No
 def test_a_put_is_on_the_disk_when_it_returns(tmp_path: Path) -> None:
     """The file is synced before it gets its name, and the folder after: a power cut finds the old, the new, or none."""
     calls = tmp_path / "calls"
-    script = "import pathlib, sys; from gateway.archive import folder; folder.Folder(pathlib.Path(sys.argv[1])).write('a/b', b'x')"
+    script = (
+        "import pathlib, sys; from gateway.archive import folder\n"
+        "folder.Folder(pathlib.Path(sys.argv[1])).write('a/b', b'x')"
+    )
     command = ["strace", "-f", "-y", "-o", str(calls), "-e", "trace=fsync,rename,mkdir", sys.executable, "-c", script]
     try:
         subprocess.run([*command, str(tmp_path / "archive")], check=True, timeout=60)
@@ -164,7 +184,7 @@ async def test_a_failed_put_keeps_the_old_picture(tmp_path: Path) -> None:
         await archive.put("a/b/c", b"new", "image/png")
     assert "FileExistsError" in caught.value.__notes__[0] or "NotADirectory" in caught.value.__notes__[0]
     assert await archive.get("a/b") == b"old"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".torii-archive", "a", "b"]
+    assert files(tmp_path) == {".torii-archive", "a/b"}
     archive.close()
 
 
@@ -174,9 +194,7 @@ async def test_an_unmounted_folder_is_not_an_empty_archive(tmp_path: Path) -> No
     await archive.put(KEY, PICTURE, "image/png")
     (tmp_path / "disk").rename(tmp_path / "elsewhere")
     (tmp_path / "disk").mkdir()
-    for deed in (archive.get(KEY), archive.exists(KEY), archive.put(KEY, PICTURE, "image/png"), archive.delete(KEY)):
-        with pytest.raises(errors.ArchiveUnavailable):
-            await deed
+    await refusals(archive)
     assert not list((tmp_path / "disk").iterdir())
     (tmp_path / "disk").rmdir()
     (tmp_path / "elsewhere").rename(tmp_path / "disk")
@@ -216,10 +234,8 @@ async def test_s3_keeps_type_and_prefix(s3: Bucket) -> None:
 async def test_a_missing_bucket_is_not_an_empty_archive(s3: Bucket) -> None:
     """A bucket that is not there makes pictures unavailable, not lost."""
     archive = open_s3(dataclasses.replace(s3, bucket="nowhere-to-be-found"))
-    for deed in (archive.get(KEY), archive.exists(KEY), archive.put(KEY, b"x", "image/png"), archive.delete(KEY)):
-        with pytest.raises(errors.ArchiveUnavailable) as caught:
-            await deed
-        assert "NoSuchBucket" in caught.value.__notes__[0]
+    for error in await refusals(archive):
+        assert "NoSuchBucket" in error.__notes__[0]
     archive.close()
 
 
@@ -232,7 +248,7 @@ async def test_refused_keys_show_in_the_note_alone(s3: Bucket) -> None:
     assert "SignatureDoesNotMatch" in caught.value.__notes__[0]
     assert "wrong-secret-access-key" not in "".join(caught.value.__notes__)
     assert caught.value.__cause__ is None
-    assert "wrong-secret-access-key" not in repr(bucket.Aws(secret_access_key="wrong-secret-access-key"))
+    assert "wrong-secret-access-key" not in repr(aws.Access(secret_access_key="wrong-secret-access-key"))
     archive.close()
 
 
@@ -242,10 +258,20 @@ async def test_a_stopped_s3_server_comes_back(s3_server: RadosGateway, s3: Bucke
     await archive.put(KEY, PICTURE, "image/png")
     s3_server.stop()
     begun = time.monotonic()
-    for deed in (archive.get(KEY), archive.put(KEY, PICTURE, "image/png"), archive.check()):
-        with pytest.raises(errors.ArchiveUnavailable):
-            await deed
+    await refusals(archive)
     assert time.monotonic() - begun < 10
     s3_server.start()
     assert await archive.get(KEY) == PICTURE
+    archive.close()
+
+
+async def test_a_frozen_s3_server_hangs_nobody(s3_server: RadosGateway, s3: Bucket) -> None:
+    """A server that takes connections and answers nothing costs a caller the deadline, not more."""
+    archive = open_s3(s3, deadline_s=0.5)
+    s3_server.pause()
+    begun = time.monotonic()
+    for error in await refusals(archive):
+        assert error.__notes__ == ["TimeoutError: no answer within 0.5 s"]
+    assert time.monotonic() - begun < 3
+    s3_server.resume()
     archive.close()

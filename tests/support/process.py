@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from tests.support import ports, wait
@@ -165,6 +165,15 @@ class Process:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.end()
+
+
+class StartProcess(Protocol):
+    """Starts a command as a real process that ends with the test."""
+
+    def __call__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, *, name: str | None = None
+    ) -> Process:
+        """Start the command; it sees only PATH, HOME, LANG and what is passed."""
 
 
 def _environment(passed: Mapping[str, str]) -> dict[str, str]:

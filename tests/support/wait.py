@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -16,7 +16,11 @@ class NotInTimeError(AssertionError):
         super().__init__(f"{what}: not within {timeout_s:g} s (the last look gave {last!r})")
 
 
-async def until(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float, what: str, every_s: float = 0.02) -> T:
+@overload
+async def until(condition: Callable[[], Awaitable[T]], *, timeout_s: float, what: str, every_s: float = ...) -> T: ...
+@overload
+async def until(condition: Callable[[], T], *, timeout_s: float, what: str, every_s: float = ...) -> T: ...
+async def until(condition: Callable[[], Any], *, timeout_s: float, what: str, every_s: float = 0.02) -> Any:
     """Poll a plain or async callable until it is truthy, and return what it gave."""
     deadline = time.monotonic() + timeout_s
     last: object = "nothing yet"
@@ -31,7 +35,7 @@ async def until(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float, 
                     raise
                 break
         if answer:
-            return cast("T", answer)
+            return answer
         last = answer
         await asyncio.sleep(every_s)
     raise NotInTimeError(what, timeout_s, last)

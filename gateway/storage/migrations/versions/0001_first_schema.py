@@ -131,7 +131,7 @@ def _create_jobs() -> None:
         sa.Column("archive_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("bad_downloads", sa.Integer(), server_default="0", nullable=False),
         sa.Column("gone_since_at", Moment, nullable=True),
-        sa.Column("partial", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("partial", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("error_code", sa.String(length=40), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["key_id"], ["api_keys.id"], name=op.f("fk_jobs_key_id")),

@@ -1,0 +1,184 @@
+"""What ``torii doctor`` looks at, part by part. Each check asks one part and says what it found; none changes anything.
+
+The archive's check writes and deletes a tiny object of its own.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from redis.exceptions import RedisError, ResponseError
+
+from cli import house_files, stores
+from gateway import bootstrap, errors, money
+from gateway.archive import bucket
+from gateway.bootstrap import Stores
+from gateway.clock import rfc3339
+from gateway.jobs import liveness
+from gateway.ledger import proof
+from gateway.settings import keyring, values
+from gateway.storage import schema, tables, valkey
+from gateway.tenancy import keys
+
+
+class Health(StrEnum):
+    """How a part is."""
+
+    OK = "ok"
+    #: It works, and should still be looked at.
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    part: str
+    health: Health
+    says: str
+
+
+async def everything() -> list[Finding]:
+    """All checks, in the order in which parts rest on each other."""
+    try:
+        settings = stores.settings()
+    except errors.SettingError as error:
+        return [Finding("settings", Health.BROKEN, error.message)]
+    findings = [_settings()]
+    async with bootstrap.stores(settings) as house:
+        for part, check in _CHECKS:
+            try:
+                found = await check(house)
+            except errors.ToriiError as error:
+                why = "; ".join([error.message, *getattr(error, "__notes__", ())])
+                found = Finding(part, Health.BROKEN, why)
+            findings.append(found)
+            if part == "database" and found.health is Health.BROKEN:
+                # What rests on SQL would only say the same again.
+                return [*findings, *[await _lone(house, part) for part in ("redis", "archive")]]
+    return findings
+
+
+async def _lone(house: Stores, part: str) -> Finding:
+    try:
+        return await dict(_CHECKS)[part](house)
+    except errors.ToriiError as error:
+        return Finding(part, Health.BROKEN, error.message)
+
+
+def _settings() -> Finding:
+    suspects = values.unknown(house_files.environment(os.environ))
+    if suspects:
+        says = "; ".join(f"{name} is not a setting, {meant} is" for name, meant in suspects)
+        return Finding("settings", Health.WARNING, says)
+    return Finding("settings", Health.OK, "read")
+
+
+async def _database(house: Stores) -> Finding:
+    stores.require_file(house.settings)
+    await bootstrap.reach(house.database)
+    if await schema.pending(house.database):
+        return Finding("database", Health.WARNING, "reachable; there are migrations to run: torii migrate")
+    return Finding("database", Health.OK, f"{house.database.dialect}, schema of release {schema.RELEASE}")
+
+
+async def _ledger(house: Stores) -> Finding:
+    async with house.database.read() as connection:
+        wrong = await proof.differences(connection)
+    if not wrong:
+        return Finding("ledger", Health.OK, "every balance is the sum of its entries")
+    first = wrong[0]
+    says = (
+        f"{len(wrong)} balances differ from their entries; first: team {first.team_id} {first.period} {first.column} "
+        f"is {money.credits(first.balance_micros)}, its entries say {money.credits(first.entries_micros)}"
+    )
+    return Finding("ledger", Health.BROKEN, says)
+
+
+async def _keys(house: Stores) -> Finding:
+    ring = keyring.derive(house.settings.secret_key).api_keys
+    async with house.database.read() as connection:
+        older = await keys.under_older_secrets(connection, ring)
+    if older:
+        says = f"{older} living keys were not made under the current TORII_SECRET_KEY; keep the older ones in its list"
+        return Finding("keys", Health.WARNING, says)
+    return Finding("keys", Health.OK, "all under the current secret")
+
+
+async def _redis(house: Stores) -> Finding:
+    redis = valkey.open(house.settings.reveal("redis_url"))
+    try:
+        await redis.ping()
+        policy = await _policy(redis)
+    except (RedisError, OSError) as error:
+        return Finding("redis", Health.BROKEN, f"TORII_REDIS_URL: no answer ({type(error).__name__})")
+    finally:
+        await redis.aclose()
+    if policy not in ("noeviction", None):
+        says = f"reachable; set maxmemory-policy to noeviction, or a full Redis throws nudges away (it is {policy})"
+        return Finding("redis", Health.WARNING, says)
+    return Finding("redis", Health.OK, "reachable")
+
+
+async def _policy(redis: valkey.Redis) -> str | None:
+    try:
+        return (await redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+    except ResponseError:
+        return None  # hosted servers do not tell
+
+
+async def _archive(house: Stores) -> Finding:
+    opened = bucket.open(house.settings.archive_url, bucket.aws(house.settings))
+    try:
+        await opened.check()
+    finally:
+        opened.close()
+    return Finding("archive", Health.OK, f"{house.settings.archive_url}: written, read and deleted")
+
+
+async def _workers(house: Stores) -> Finding:
+    since = house.clock.now() - timedelta(seconds=liveness.DEAD_AFTER_S)
+    async with house.database.read() as connection:
+        worker = tables.workers
+        alive = (
+            await connection.execute(sa.select(sa.func.count()).select_from(worker).where(worker.c.beat_at >= since))
+        ).scalar_one()
+    if not alive:
+        return Finding("workers", Health.BROKEN, "none lives, so no job is carried out; start one with: torii work")
+    return Finding("workers", Health.OK, f"{alive} {'lives' if alive == 1 else 'live'}")
+
+
+async def _upstream(house: Stores) -> Finding:
+    async with house.database.read() as connection:
+        account = (await connection.execute(sa.select(tables.upstream_account))).one()
+    now = house.clock.now()
+    if _later(account.paused_until, now):
+        says = f"submitting rests until {rfc3339(account.paused_until)}: {account.pause_reason}"
+        return Finding("upstream", Health.WARNING, says)
+    if _later(account.breaker_until, now) or account.breaker_failures:
+        says = f"its last {account.breaker_failures} answers were lost or it could not be reached"
+        return Finding("upstream", Health.WARNING, says)
+    if account.remaining_micros is None:
+        return Finding("upstream", Health.OK, "not asked yet")
+    seen_at = f", seen {rfc3339(account.remaining_seen_at)}" if account.remaining_seen_at else ""
+    return Finding("upstream", Health.OK, f"{money.credits(account.remaining_micros)} credits left{seen_at}")
+
+
+def _later(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at > now
+
+
+_CHECKS: Final[tuple[tuple[str, Callable[[Stores], Awaitable[Finding]]], ...]] = (
+    ("database", _database),
+    ("ledger", _ledger),
+    ("keys", _keys),
+    ("redis", _redis),
+    ("archive", _archive),
+    ("workers", _workers),
+    ("upstream", _upstream),
+)

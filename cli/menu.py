@@ -1,0 +1,55 @@
+"""The list of commands, each in a module of its own that is imported only when it is called.
+
+So ``torii --help`` costs no database driver and no web framework. Runs no command itself.
+"""
+
+import importlib
+from types import MappingProxyType
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+#: Each command's module and what it is for, in the order in which a newcomer meets them.
+COMMANDS: Final = MappingProxyType(
+    {
+        "up": ("cli.up", "Run a whole gateway on this machine."),
+        "serve": ("cli.serve", "Run the HTTP service."),
+        "work": ("cli.work", "Run one worker."),
+        "migrate": ("cli.migrate", "Bring the database to this release's schema."),
+        "doctor": ("cli.doctor", "Check every part and say what is wrong."),
+        "team": ("cli.team", "Make and list teams."),
+        "key": ("cli.key", "Make, list and revoke the keys of teams."),
+        "jobs": ("cli.jobs", "List, show, watch, cancel, requeue and settle jobs."),
+        "openapi": ("cli.openapi", "Print the OpenAPI document of the service."),
+    }
+)
+
+
+class Menu(TyperGroup):
+    """A group that knows its commands' names and imports a command's module once it is called."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401  typer hands its own on
+        super().__init__(**attributes)
+        for name, (_, purpose) in COMMANDS.items():
+            self.add_command(TyperCommand(name=name, help=purpose))
+
+    def resolve_command(
+        self,
+        ctx: Any,  # noqa: ANN401  its class is private to typer
+        args: list[str],
+    ) -> tuple[str | None, Any, list[str]]:
+        """The named command itself, not its entry in the list."""
+        name, entry, rest = super().resolve_command(ctx, args)
+        if name is None:
+            return name, entry, rest
+        command = get_command(_app(name))
+        command.name = name
+        return name, command, rest
+
+
+def _app(name: str) -> typer.Typer:
+    # The one late import of the house: its targets are the constants above.
+    app: typer.Typer = importlib.import_module(COMMANDS[name][0]).app
+    return app

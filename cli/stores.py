@@ -1,0 +1,46 @@
+"""The stores as commands find them: settings read, the database there and of this release's schema.
+
+In a directory where ``torii up`` keeps its ``var/``, its secrets and its Redis are the defaults. Changes nothing.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from cli import house_files
+from gateway import bootstrap, errors
+from gateway.bootstrap import Stores
+from gateway.settings import values
+from gateway.settings.values import Purpose, Settings
+from gateway.telemetry import logs
+
+
+def settings(purpose: Purpose = Purpose.STORE) -> Settings:
+    """The settings of this command; logs are silenced, since the command itself says what went wrong."""
+    read = values.read(purpose, house_files.environment(os.environ))
+    logs.configure(level="CRITICAL", hidden=read.secrets())
+    return read
+
+
+@asynccontextmanager
+async def opened(chosen: Settings | None = None) -> AsyncIterator[Stores]:
+    """The open stores. Raises ``SettingError`` when the database is not there, or of another release."""
+    chosen = settings() if chosen is None else chosen
+    require_file(chosen)
+    async with bootstrap.stores(chosen) as stores:
+        await bootstrap.reach(stores.database)
+        yield stores
+
+
+def require_file(chosen: Settings) -> None:
+    """Raise ``SettingError`` for a SQLite file that does not exist: opening it would make an empty one."""
+    url = sa.make_url(chosen.reveal("database_url"))
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise errors.SettingError(
+            f"TORII_DATABASE_URL: there is no database at {url.database}; go to the directory of your gateway, "
+            "or make one with `torii up` or `torii migrate`",
+            param="TORII_DATABASE_URL",
+        )

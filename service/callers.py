@@ -1,0 +1,60 @@
+"""Who is asking, by the ``Authorization`` header alone: a key in the query string is never looked at.
+
+A caller is turned away as unknown only when the store said so; when it could not be asked, that is a 503.
+"""
+
+from typing import Any, Final
+
+import structlog
+from litestar import Request
+
+from gateway import errors
+from gateway.jobs.accept import Caller
+from gateway.telemetry import access
+from gateway.tenancy import keys
+from gateway.tenancy.keys import Key
+from gateway.tenancy.scopes import Scope
+from service import front
+
+_SCHEME: Final = "bearer"
+#: A proxy that adds one of these stands between us and the one who asks, who then is not on this machine.
+_PROXY_SIGNS: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+async def known(request: Request[Any, Any, Any], *scopes: Scope) -> Key:
+    """The living key that was shown, with at least one of ``scopes``.
+
+    Raises ``NotAuthenticated``, ``MissingScope`` or ``StoreUnavailable``.
+    """
+    house = front.of(request).house
+    key = await keys.recognise(house.database, _shown(request), house.keys.api_keys, house.clock.now())
+    structlog.contextvars.bind_contextvars(team_id=key.team_id, key_id=key.id)
+    if key.scopes.isdisjoint(scopes):
+        wanted = " or ".join(f"`{scope}`" for scope in scopes)
+        raise errors.MissingScope(f"This key lacks the scope {wanted}.")
+    return key
+
+
+def caller(key: Key) -> Caller:
+    """On whose behalf the house acts for that key."""
+    return Caller(team_id=key.team_id, key_id=key.id)
+
+
+def require_watcher(request: Request[Any, Any, Any]) -> None:
+    """Return for the holder of ``TORII_METRICS_TOKEN``, or without one, for a peer on this machine; else raise."""
+    secret = front.of(request).house.settings.metrics_token
+    token = None if secret is None else secret.get_secret_value()
+    proxied = any(name in request.headers for name in _PROXY_SIGNS)
+    host = None if proxied or request.client is None else request.client.host
+    if access.granted(token, request.headers.get("authorization"), host):
+        return
+    if token is None:
+        raise errors.NotAllowed("Without TORII_METRICS_TOKEN this page answers callers on the same machine only.")
+    raise errors.NotAuthenticated("This page needs TORII_METRICS_TOKEN as a bearer token.")
+
+
+def _shown(request: Request[Any, Any, Any]) -> str:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != _SCHEME or not text.strip():
+        raise errors.NotAuthenticated("Send an API key in the header `Authorization: Bearer torii_…`.")
+    return text.strip()

@@ -1,0 +1,67 @@
+"""Handing out archived pictures by signed links. The signature stands for the key: no header is asked for.
+
+A link is checked before anything is looked up. Pictures never change, so a client may keep one as long as its link.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from litestar import Request, Response, route
+from litestar.response import Stream
+
+from gateway import errors
+from gateway.archive import links
+from gateway.jobs import lookup
+from gateway.jobs.record import Image
+from service import front
+
+log = structlog.get_logger(__name__)
+
+_HEAD: Final = "HEAD"
+
+
+@route("/images/{name:str}", http_method=["GET", "HEAD"], name="getImage")
+async def picture(request: Request[Any, Any, Any]) -> Response[Any]:
+    """The bytes; 304 for a client that has them, 403 for a link that is forged or over."""
+    house = front.of(request).house
+    image_id, _, extension = request.path_params["name"].rpartition(".")
+    expiry, signature = (request.query_params.get(name, "") for name in ("exp", "sig"))
+    now = house.clock.now()
+    links.verify(house.keys.image_links, image_id, extension, expiry, signature, now)
+    async with house.database.read() as connection:
+        image = await lookup.image(connection, image_id)
+    headers = _headers(image, max_age_s=int(expiry) - int(now.timestamp()))
+    if _has_it(request.headers, image):
+        return Response(b"", status_code=304, headers=headers)
+    headers |= {"Content-Length": str(image.size_bytes), "Content-Type": image.content_type}
+    if request.method == _HEAD:
+        return Response(b"", status_code=200, media_type=image.content_type, headers=headers)
+    try:
+        size_bytes, pieces = await house.bucket.stream(image.object_key)
+    except errors.ImageNotFound:
+        log.error("picture_missing_in_archive", job_id=image.job_id, image_id=image.id, object_key=image.object_key)
+        raise
+    headers["Content-Length"] = str(size_bytes)
+    return Stream(pieces, media_type=image.content_type, headers=headers)
+
+
+def _headers(image: Image, max_age_s: int) -> dict[str, str]:
+    return {
+        "ETag": _etag(image),
+        "Cache-Control": f"private, max-age={max_age_s}, immutable",
+        "Content-Disposition": f'inline; filename="{image.id}.{image.extension}"',
+        "Accept-Ranges": "none",
+        # Somebody else's bytes on our origin: nothing in them may run, whatever a browser takes them for.
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+
+
+def _etag(image: Image) -> str:
+    return f'"{image.sha256}"'
+
+
+def _has_it(headers: Mapping[str, str], image: Image) -> bool:
+    """Whether ``If-None-Match`` (RFC 9110 section 13.1.2) lists the picture; compared weakly, as it says."""
+    tags = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
+    return "*" in tags or _etag(image) in tags
