@@ -11,11 +11,12 @@ from enum import StrEnum
 from typing import Final
 
 import sqlalchemy as sa
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from cli import house_files, stores
 from gateway import bootstrap, errors, money
-from gateway.archive import bucket
+from gateway.archive import aws, bucket
 from gateway.bootstrap import Stores
 from gateway.clock import rfc3339
 from gateway.jobs import liveness
@@ -125,15 +126,16 @@ async def _redis(house: Stores) -> Finding:
     return Finding("redis", Health.OK, "reachable")
 
 
-async def _policy(redis: valkey.Redis) -> str | None:
+async def _policy(redis: Redis) -> str | None:
     try:
-        return (await redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+        told: dict[str, str] = await redis.config_get("maxmemory-policy")
     except ResponseError:
         return None  # hosted servers do not tell
+    return told.get("maxmemory-policy")
 
 
 async def _archive(house: Stores) -> Finding:
-    opened = bucket.open(house.settings.archive_url, bucket.aws(house.settings))
+    opened = bucket.open(house.settings.archive_url, aws.access(house.settings))
     try:
         await opened.check()
     finally:

@@ -28,20 +28,26 @@ PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 REPORT = pytest.StashKey[report.Report]()
 GUARD = pytest.StashKey[LoopbackGuard]()
 
-Server = TypeVar("Server", bound="Versioned")
+Server = TypeVar("Server", bound="RealServer")
 
 
-class Versioned(Protocol):
-    """A real server that knows its version."""
+class RealServer(Protocol):
+    """A real server that can be started, says its version and can be removed."""
 
     @property
     def version(self) -> str:
         """The version to name at the end of the run."""
 
+    def start(self) -> object:
+        """Start it, and return once it answers."""
+
+    def remove(self) -> None:
+        """End it and delete what it kept."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the person's own settings away, and close the way to other hosts."""
-    config.stash[REPORT] = report.Report(report.required(os.environ.get("TORII_TEST_REQUIRE", "")))
+    config.stash[REPORT] = report.Report(report.required(f"valkey,{os.environ.get('TORII_TEST_REQUIRE', '')}"))
     for name in list(os.environ):
         if name.startswith(OUTSIDE) or name.lower() in PROXIES:
             del os.environ[name]
@@ -85,28 +91,33 @@ def loopback_guard(pytestconfig: pytest.Config) -> LoopbackGuard:
     return pytestconfig.stash[GUARD]
 
 
-def _open(config: pytest.Config, name: str, start: Callable[[], Server]) -> Server:
-    """Start a real server and note it; where it cannot be, skip, or fail if the run requires it."""
+@contextlib.contextmanager
+def _running(config: pytest.Config, name: str, make: Callable[[], Server]) -> Iterator[Server]:
+    """Start a real server, note it, and remove it; where it cannot be started, skip, or fail if the run requires it."""
     account = config.stash[REPORT]
-    try:
-        server = start()
-    except report.UnavailableError as reason:
-        account.missing[name] = str(reason)
-        if name in account.required:
-            pytest.fail(f"TORII_TEST_REQUIRE lists {name}, and it cannot be started: {reason}", pytrace=False)
-        pytest.skip(f"NO {name.upper()} SERVER: {reason}")
-    account.ran[name] = server.version
-    return server
+    fault = ""
+    with contextlib.ExitStack() as ending:
+        try:
+            server = make()
+            ending.callback(server.remove)
+            server.start()
+        except (report.UnavailableError, AssertionError, OSError, LookupError) as reason:
+            fault = str(reason).strip() or repr(reason)
+        if not fault:
+            account.ran[name] = server.version
+            yield server
+            return
+    account.missing[name] = fault.splitlines()[0]
+    if name in account.required:
+        pytest.fail(f"this run requires {name}, and it cannot be started: {fault}", pytrace=False)
+    pytest.skip(f"NO {name.upper()} SERVER: {fault}")
 
 
 @pytest.fixture(scope="session")
 def valkey(pytestconfig: pytest.Config) -> Iterator[Valkey]:
     """Give the run's Valkey server; a test may stop, kill, pause or restart it."""
-    server = Valkey()
-    try:
-        yield _open(pytestconfig, "valkey", server.start)
-    finally:
-        server.remove()
+    with _running(pytestconfig, "valkey", Valkey) as server:
+        yield server
 
 
 @pytest.fixture
@@ -119,11 +130,8 @@ def redis_url(valkey: Valkey) -> str:
 @pytest.fixture(scope="session")
 def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
     """Give the run's PostgreSQL server; a test may stop, kill or restart it."""
-    server = Postgres()
-    try:
-        yield _open(pytestconfig, "postgres", server.start)
-    finally:
-        server.remove()
+    with _running(pytestconfig, "postgres", Postgres) as server:
+        yield server
 
 
 @pytest.fixture
@@ -151,14 +159,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def s3_server(pytestconfig: pytest.Config) -> Iterator[RadosGateway]:
     """Give the run's S3 server; a test may stop, pause or restart its gateway."""
-    with contextlib.ExitStack() as ending:
-
-        def start() -> RadosGateway:
-            server = RadosGateway()
-            ending.callback(server.remove)
-            return server.start()
-
-        yield _open(pytestconfig, "s3", start)
+    with _running(pytestconfig, "s3", RadosGateway) as server:
+        yield server
 
 
 @pytest.fixture

@@ -29,21 +29,28 @@ _PROMPT = re.compile(r"(?:.*_)?prompts?")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
 
+# None of these begins with something that repeats: a caller who sends a long header must not keep a core busy.
 _TORII_KEY = re.compile(r"torii_([0-9A-Za-z]{12})_[0-9A-Za-z]+")
 _UPSTREAM_KEY = re.compile(r"(?<![0-9A-Za-z])(pdl?|whsec)_[0-9A-Za-z_+/=-]{6,}")
 _SCHEME = re.compile(
-    r"\b(Bearer|Basic|Key)(\s+|%20|\+)(?!\[redacted\]|torii_[0-9A-Za-z]{12}_\[redacted\])[\w.~+/=-]{8,}", re.IGNORECASE
+    r"\b(Bearer|Basic)(?:\s+|%20|\+)(?!\[redacted\]|torii_[0-9A-Za-z]{12}_\[redacted\])[\w.~+/=-]{8,}", re.IGNORECASE
 )
-_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*):[^\s/\"'<>]*@", re.IGNORECASE)
+#: The header with any scheme, or with none: where the first word is no scheme we know, the second may be the secret.
+_AUTHORIZATION = re.compile(
+    r"(?P<head>authorization[\"']?\s*[:=]\s*[\"']?)"
+    r"(?P<scheme>(?:basic|bearer|digest|key|token)\s+)?(?!(?:basic|bearer|digest|key|token)\b|\[redacted\]|torii_)"
+    r"[^\s\"']+(?(scheme)|(?:[ ]+[^\s\"']+)?)",
+    re.IGNORECASE,
+)
+_USERINFO = re.compile(r"(://[^\s/:@\"'<>]*):[^\s/\"'<>]*@")
 _ASSIGNED = re.compile(
-    r"(?P<name>\b[\w-]*(?:authorization|cookie|api[_-]?keys?|access[_-]?key|private[_-]?key|secret[_-]?key|passw(?:or)?d|secret"
-    r"|token|sig(?:nature)?|credential))(?P<sign>[\"']?\s*[=:]\s*)"
+    r"(?P<name>cookie|api[_-]?keys?|access[_-]?key|private[_-]?key|secret[_-]?key|passw(?:or)?d|secret|token"
+    r"|sig(?:nature)?|credential)(?P<sign>[\"']?\s*[=:]\s*)"
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|(?!\[redacted\]|torii_)[^\s\"',;&)}\]>]+)",
     re.IGNORECASE,
 )
 _PROMPT_ASSIGNED = re.compile(
-    r"(?P<name>\b(?:\w*_)?prompts?)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')",
-    re.IGNORECASE,
+    r"(?P<name>prompts?)(?P<sign>[\"']?\s*[=:]\s*)(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')", re.IGNORECASE
 )
 
 
@@ -56,6 +63,7 @@ def redact(text: str, hidden: Sequence[str] = ()) -> str:
     text = _UPSTREAM_KEY.sub(rf"\1_{MASK}", text)
     text = _USERINFO.sub(rf"\1:{MASK}@", text)
     text = _SCHEME.sub(rf"\1 {MASK}", text)
+    text = _AUTHORIZATION.sub(lambda found: f"{found['head']}{found['scheme'] or ''}{MASK}", text)
     return _ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text)
 
 

@@ -19,6 +19,7 @@ class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
+        """Say so."""
         return True
 
 
@@ -42,10 +43,10 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def fail(secret: str) -> None:
-    """Raise with a local variable that nobody may see."""
-    kept = f"local {secret}"
-    raise ValueError(f"refused by redis://:hunter2-{len(kept)}@host")
+def fail(secret: str, host: str) -> None:
+    """Raise with a local variable that nobody may see, and a password in the message."""
+    kept = f"redis://:{secret[::-1]}@{host}"
+    raise ValueError(f"refused by {kept}")
 
 
 def test_an_event_is_one_json_line() -> None:
@@ -98,7 +99,7 @@ def test_tracebacks_show_no_locals_and_no_secrets(*, json_lines: bool) -> None:
     stream = io.StringIO()
     logs.configure(json=json_lines, stream=stream)
     try:
-        fail(PLANTED)
+        fail(PLANTED, "host")
     except ValueError as error:
         error.add_note(f"shown: {KEY}")
         structlog.get_logger("ours").exception("it failed")
@@ -108,6 +109,7 @@ def test_tracebacks_show_no_locals_and_no_secrets(*, json_lines: bool) -> None:
     assert written.count("redis://:[redacted]@host") == 2
     assert written.count("torii_A1b2C3d4E5f6_[redacted]") == 2
     assert PLANTED not in written
+    assert PLANTED[::-1] not in written
     assert KEY not in written
 
 

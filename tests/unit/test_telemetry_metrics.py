@@ -48,7 +48,7 @@ def test_names_and_labels_are_pinned() -> None:
 
 
 def test_specs_are_well_formed() -> None:
-    """Each metric has a help of one sentence; histograms alone have buckets, ascending; team never labels a histogram."""
+    """Each metric has a help of one sentence; histograms alone have ascending buckets; team labels none of them."""
     for spec in metrics.SPECS:
         assert spec.help.endswith(".")
         assert list(spec.buckets) == sorted(set(spec.buckets))
@@ -145,7 +145,7 @@ def test_books_as_text() -> None:
 
 @pytest.mark.parametrize("snapshot", [FULL, books.Books()])
 def test_books_serve_what_is_declared(snapshot: books.Books) -> None:
-    """Every metric of the books is there in declared order with type and help as declared, also when nothing happened."""
+    """Every metric of the books is there in declared order, with type and help, also when nothing happened."""
     declared = {spec.name: (spec.kind.value, spec.help) for spec in metrics.SPECS if spec.place is Place.BOOKS}
     assert list(described(books.render(snapshot)).items()) == list(declared.items())
 
@@ -157,7 +157,7 @@ def test_an_unseen_balance_is_absent() -> None:
 
 @given(st.integers(0, 10**15))
 def test_credits_are_exact_to_the_nearest_number(micros: int) -> None:
-    """Micro-credits become the nearest floating-point number, so reading six decimals back is exact below 10^9 credits."""
+    """Micro-credits become the nearest number, so that reading six decimals back is exact below 10^9 credits."""
     snapshot = books.Books(upstream_credits_remaining_micros=micros)
     value = next(family.samples[0].value for family in books.render(snapshot) if "remaining" in family.name)
     assert round(value * 1_000_000) == micros

@@ -1,6 +1,7 @@
 """What no log may contain, planted everywhere a careless call could put it."""
 
 import json
+import time
 from dataclasses import dataclass, field
 
 import msgspec
@@ -23,7 +24,11 @@ WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "Zs"]), max_s
     [
         (f"no team has {KEY}.", f"no team has torii_{KEY_ID}_{MASK}."),
         (f"Authorization: Bearer {KEY}", f"Authorization: Bearer torii_{KEY_ID}_{MASK}"),
-        ("authorization: bearer 0123456789abcdef", f"authorization: {MASK} {MASK}"),
+        ("authorization: bearer 0123456789abcdef", f"authorization: bearer {MASK}"),
+        ("{'Authorization': 'Key 0123:4567'}", f"{{'Authorization': 'Key {MASK}'}}"),
+        ("authorization: Hawk 0123456 refused", f"authorization: {MASK} refused"),
+        ("proxy-authorization: 0123456", f"proxy-authorization: {MASK}"),
+        ("authorization=0123", f"authorization={MASK}"),
         ("sent Bearer 0123456789abcdef twice", f"sent Bearer {MASK} twice"),
         ("upstream refused pd_live_0123456789", f"upstream refused pd_{MASK}"),
         ("upstream refused pdl_0123456789", f"upstream refused pdl_{MASK}"),
@@ -182,7 +187,14 @@ def test_a_value_that_holds_itself() -> None:
 
 
 LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.decimals() | st.datetimes()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.decimals(allow_nan=False)
+    | st.datetimes()
 )
 VALUES = st.recursive(
     LEAVES,
@@ -205,3 +217,28 @@ def test_no_planted_secret_survives(value: object, prompt: str, secret: str) -> 
     assert KEY_SECRET not in shown
     assert "a red gate" not in shown
     assert "s3cret-0" not in shown
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "a-",
+        "a",
+        " ",
+        "Bearer ",
+        "token=",
+        "token='",
+        'token="',
+        "://",
+        "://a:",
+        "sig:",
+        "torii_",
+        "authorization: ",
+        "\\",
+    ],
+)
+def test_long_texts_take_no_time(part: str) -> None:
+    """Whatever a caller gets into a log line, redacting it takes time in proportion to its length."""
+    begun = time.process_time()
+    scrubbing.Scrubber().text(part * (100_000 // len(part)))
+    assert time.process_time() - begun < 1

@@ -1,0 +1,65 @@
+"""The front door on one screen: which routes there are, and what surrounds them. Opens nothing: the house is handed in."""
+
+from typing import Final
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.types import ControllerRouterHandler
+
+from gateway import errors
+from gateway.bootstrap import House
+from gateway.jobs.liveness import Watch
+from service import bodies, document, front, health, jobs, measures, models, page, pictures, problems, reading
+from service.envelope import Envelope
+from service.fitness import Fitness
+from service.front import Front
+from service.readiness import Readiness
+
+ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
+    jobs.run,
+    jobs.read,
+    jobs.cancel,
+    models.listing,
+    models.one,
+    models.one_schema,
+    pictures.picture,
+    health.live,
+    health.ready,
+    health.paid,
+    measures.metrics,
+    reading.welcome,
+    reading.page,
+    reading.openapi,
+)
+
+
+def create(house: House, readiness: Readiness | None = None) -> Litestar:
+    """The ASGI app over an open house; whoever runs it says through ``readiness`` that the process is about to end."""
+    described = document.describe(house.catalogue)
+    app = Litestar(
+        route_handlers=ROUTES,
+        state=State(
+            {
+                front.NAME: Front(
+                    house=house,
+                    readiness=readiness or Readiness(),
+                    fitness=Fitness(house, Watch(house.clock)),
+                    document=document.encode(described),
+                    page=page.render(described),
+                )
+            }
+        ),
+        exception_handlers={
+            errors.ToriiError: problems.of_house,
+            HTTPException: problems.of_framework,
+            Exception: problems.of_bug,
+        },
+        request_max_body_size=bodies.MAX_BYTES,
+        # The document is our own (`document`), and so are the logs; the framework's page loads scripts from other hosts.
+        openapi_config=None,
+        logging_config=None,
+    )
+    # Outside of everything: the framework's own middleware never sees a request that matches no route.
+    app.asgi_handler = Envelope(app.asgi_handler, house.metrics.http_request_duration)
+    return app

@@ -1,0 +1,130 @@
+"""What every request goes through on its way in and out: its id, its time, its log line, its safe headers.
+
+Plain ASGI around the framework, so that it also holds for what the framework answers by itself. Never reads a body,
+never logs a query string (links carry their signatures there), and labels with route templates, never with paths.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Histogram
+
+from gateway import errors, ids
+from service import problems
+
+#: What is taken over from a caller's ``X-Request-ID``; anything else is replaced, since it ends up in logs.
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNMATCHED: Final = "unmatched"
+#: The caller was gone before there was an answer.
+_CALLER_GONE: Final = 499
+#: Asked every few seconds by machines: not worth a line at the usual level.
+_PROBES: Final = ("/health/", "/metrics")
+_SHOWN_PATH_CHARACTERS: Final = 200
+
+log = structlog.get_logger(__name__)
+
+
+class Envelope:
+    """An ASGI app around another one."""
+
+    def __init__(self, inner: ASGIApp, duration: Histogram) -> None:
+        self._inner = inner
+        self._duration = duration
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        request_id = _request_id(scope["headers"])
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        exchange = _Exchange(scope, send, request_id)
+        try:
+            await self._inner(scope, receive, exchange.send)
+        except Exception as error:
+            if not exchange.status:
+                raise
+            # Half of an answer is out. The server cuts the connection, so that nobody takes it for a whole one.
+            _tell_cut(error)
+        finally:
+            self._account(exchange)
+
+    def _account(self, exchange: "_Exchange") -> None:
+        took_s = time.perf_counter() - exchange.began_s
+        status = exchange.status or _CALLER_GONE
+        self._duration.labels(exchange.route, exchange.method, str(status)).observe(took_s)
+        tell = log.debug if exchange.route.startswith(_PROBES) else log.info
+        tell(
+            "request",
+            method=exchange.method,
+            path=exchange.path,
+            route=exchange.route,
+            status=status,
+            duration_ms=round(took_s * 1000, 2),
+            client=exchange.client,
+        )
+
+
+class _Exchange:
+    """One request and the beginning of its answer."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        asgi: dict[str, Any] = scope  # type: ignore[assignment]  # the framework's type knows no members of ours
+        asgi[problems.REQUEST_ID] = request_id
+        self.began_s = time.perf_counter()
+        self.status = 0
+        # The framework rewrites the path while it looks for the route.
+        self.path = asgi["path"][:_SHOWN_PATH_CHARACTERS]
+        self.client = (asgi.get("client") or (None,))[0]
+        self._scope = asgi
+        self._send = send
+        self._request_id = request_id.encode()
+
+    @property
+    def method(self) -> str:
+        """The method, of a closed set."""
+        method: str = self._scope["method"]
+        return method if method in _METHODS else "other"
+
+    @property
+    def route(self) -> str:
+        """The template of the route that was found."""
+        template: str = self._scope.get("path_template", _UNMATCHED)
+        return template
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, the first one with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], (b"x-request-id", self._request_id)]
+            present = {name.lower() for name, _ in headers}
+            headers += [(name, value) for name, value in _DEFAULTS if name not in present]
+            message["headers"] = headers
+        await self._send(message)
+
+
+_DEFAULTS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    given = next((value for name, value in headers if name == b"x-request-id"), b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else ids.request()
+
+
+def _tell_cut(error: Exception) -> None:
+    cause = error.__cause__ or error
+    if isinstance(cause, errors.ToriiError | asyncio.TimeoutError):
+        log.warning("answer_cut", code=getattr(cause, "code", "timeout"), notes=getattr(cause, "__notes__", []))
+    else:
+        log.error("answer_cut", error=type(cause).__name__, exc_info=cause)

@@ -1,0 +1,17 @@
+"""The pages that Prometheus reads. Renders what others counted, for those who may read it."""
+
+from typing import Any
+
+from litestar import Request, Response, route
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from service import callers, front
+
+
+@route("/metrics", http_method=["GET", "HEAD"], name="metrics")
+async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """This process's own metrics."""
+    callers.require_watcher(request)
+    return Response(
+        generate_latest(front.of(request).house.registry), status_code=200, headers={"Content-Type": CONTENT_TYPE_LATEST}
+    )
