@@ -151,8 +151,8 @@ async def _workers(house: Stores) -> Finding:
             await connection.execute(sa.select(sa.func.count()).select_from(worker).where(worker.c.beat_at >= since))
         ).scalar_one()
     if not alive:
-        return Finding("workers", Health.BROKEN, "none lives, so no job is carried out; start one with: torii work")
-    return Finding("workers", Health.OK, f"{alive} {'lives' if alive == 1 else 'live'}")
+        return Finding("workers", Health.BROKEN, "none is alive, so no job is carried out; start one with: torii work")
+    return Finding("workers", Health.OK, f"{alive} alive")
 
 
 async def _upstream(house: Stores) -> Finding:

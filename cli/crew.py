@@ -24,18 +24,16 @@ class Crew:
         self._lock = lock
         self._tell = tell
         self._running: list[Running] = []
-        self._stopping = False
 
     async def start(self, parts: Sequence[Part], started: Callable[[Part, float], None]) -> None:
         """Start these parts side by side; raises the first ``NotStarted``."""
-        async with asyncio.timeout(None):
-            tasks = [asyncio.create_task(self._start(part, started)) for part in parts]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = [asyncio.create_task(self._start(part, started)) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start(self, part: Part, started: Callable[[Part, float], None]) -> None:
         running = Running(part, self._lock)

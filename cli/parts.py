@@ -46,6 +46,7 @@ class Part:
     #: Whether it answers; an exception of its client's counts as no.
     ready: Callable[[], Awaitable[bool]]
     environment: Mapping[str, str] = field(repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
     stop_within_s: float = 5.0
     folder: Path = Path()
 
@@ -67,7 +68,8 @@ class Running:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 # -I and -S: the leash needs nothing but the standard library, and nobody's settings.
-                *(sys.executable, "-I", "-S", str(Path(leash.__file__)), str(os.getpid()), *self.part.command),
+                *(sys.executable, "-I", "-S", str(Path(leash.__file__))),
+                *(str(os.getpid()), str(self.part.stop_signal.value), *self.part.command),
                 cwd=self.part.folder,
                 env=dict(self.part.environment),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -89,7 +91,7 @@ class Running:
         """Ask it to end, wait as long as it may take, then make it; whether it ended by itself."""
         if self._process is None:
             return True
-        self._signal(signal.SIGTERM)
+        self._signal(self.part.stop_signal)
         try:
             await asyncio.wait_for(self._process.wait(), self.part.stop_within_s)
         except TimeoutError:

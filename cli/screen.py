@@ -21,10 +21,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 _WIDE = 400
 
 
-def console(*, stderr: bool = False) -> Console:
-    """The terminal; no text is read as markup."""
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """The terminal; no text is read as markup. A quiet one says nothing."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if stream.isatty() else _WIDE)
+    width = None if stream.isatty() else _WIDE
+    return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False, width=width)
 
 
 def plain(value: object) -> str:

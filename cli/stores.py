@@ -19,10 +19,15 @@ from gateway.telemetry import logs
 
 
 def settings(purpose: Purpose = Purpose.STORE) -> Settings:
-    """The settings of this command; logs are silenced, since the command itself says what went wrong."""
+    """The settings of this command."""
     read = values.read(purpose, house_files.environment(os.environ))
-    logs.configure(level="CRITICAL", hidden=read.secrets())
+    quiet(read)
     return read
+
+
+def quiet(chosen: Settings) -> None:
+    """Silence the logs: the command itself says what went wrong."""
+    logs.configure(level="CRITICAL", hidden=chosen.secrets())
 
 
 @asynccontextmanager

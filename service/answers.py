@@ -10,5 +10,8 @@ from service import wire
 def json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:
     """The answer with that value as its body."""
     return Response(
-        wire.encode(value), status_code=status, media_type="application/json", headers=dict(headers) if headers else None
+        wire.encode(value),
+        status_code=status,
+        media_type="application/json",
+        headers=dict(headers) if headers else None,
     )

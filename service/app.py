@@ -1,4 +1,4 @@
-"""The front door on one screen: which routes there are, and what surrounds them. Opens nothing: the house is handed in."""
+"""The front door on one screen: which routes there are, and what surrounds them. Opens nothing itself."""
 
 from typing import Final
 
@@ -28,6 +28,7 @@ ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
     health.ready,
     health.paid,
     measures.metrics,
+    measures.of_books,
     reading.welcome,
     reading.page,
     reading.openapi,
@@ -48,7 +49,8 @@ def create(house: House, readiness: Readiness | None = None) -> Litestar:
                     document=document.encode(described),
                     page=page.render(described),
                 )
-            }
+            },
+            deep_copy=False,
         ),
         exception_handlers={
             errors.ToriiError: problems.of_house,
@@ -56,7 +58,7 @@ def create(house: House, readiness: Readiness | None = None) -> Litestar:
             Exception: problems.of_bug,
         },
         request_max_body_size=bodies.MAX_BYTES,
-        # The document is our own (`document`), and so are the logs; the framework's page loads scripts from other hosts.
+        # The document is our own (the framework's page loads scripts from other hosts), and so are the logs.
         openapi_config=None,
         logging_config=None,
     )

@@ -68,7 +68,7 @@ async def _read(request: Request[Any, Any, Any]) -> bytes:
         async with asyncio.timeout(READ_WITHIN_S):
             while True:
                 message = await request.receive()
-                if message["type"] == "http.disconnect":
+                if message["type"] != "http.request":
                     # Nobody is left to read this answer.
                     raise errors.MalformedBody("The connection was closed before the body was complete.")
                 body += message["body"]
@@ -81,9 +81,9 @@ async def _read(request: Request[Any, Any, Any]) -> bytes:
 
 
 def _require_shallow(decoded: dict[str, object]) -> None:
-    level: list[object] = [decoded]
+    level: list[dict[str, object] | list[object]] = [decoded]
     for _ in range(MAX_DEPTH):
-        members = [list(value.values()) if isinstance(value, dict) else value for value in level]
+        members = (value.values() if isinstance(value, dict) else value for value in level)
         level = [inner for outer in members for inner in outer if isinstance(inner, (dict, list))]
         if not level:
             return

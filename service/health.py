@@ -48,7 +48,7 @@ async def _schema_fits(house: House) -> bool:
         async with asyncio.timeout(LOOK_WITHIN_S):
             await schema.check(house.database)
     except errors.SchemaMismatch as error:
-        log.error("wrong_schema", reason=error.message)
+        log.warning("wrong_schema", reason=error.message)
         return False
     except (errors.StoreUnavailable, TimeoutError):
         return True

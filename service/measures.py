@@ -5,6 +5,8 @@ from typing import Any
 from litestar import Request, Response, route
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gateway.jobs import books
+from gateway.telemetry import books as exposition
 from service import callers, front
 
 
@@ -13,5 +15,17 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """This process's own metrics."""
     callers.require_watcher(request)
     return Response(
-        generate_latest(front.of(request).house.registry), status_code=200, headers={"Content-Type": CONTENT_TYPE_LATEST}
+        generate_latest(front.of(request).house.registry),
+        status_code=200,
+        headers={"Content-Type": CONTENT_TYPE_LATEST},
     )
+
+
+@route("/metrics/books", http_method=["GET", "HEAD"], name="books")
+async def of_books(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The metrics of the books: the same from whichever process, so they are scraped once."""
+    callers.require_watcher(request)
+    house = front.of(request).house
+    async with house.database.read() as connection:
+        snapshot = await books.snapshot(connection, house.clock.now())
+    return Response(exposition.text(snapshot), status_code=200, headers={"Content-Type": exposition.CONTENT_TYPE})

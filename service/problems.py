@@ -115,7 +115,7 @@ def of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Respo
     response = _answer(request, _OF_STATUS.get(error.status_code, errors.InvalidRequest)())
     allowed = (error.headers or {}).get("allow")
     if allowed is not None:
-        response.headers["Allow"] = allowed
+        response.headers["Allow"] = ", ".join(sorted(allowed.split(", ")))  # it comes out of a set
     return response
 
 
@@ -156,7 +156,7 @@ def _answer(request: Request[Any, Any, Any], error: errors.ToriiError) -> Respon
     if isinstance(error, errors.BodyTooSlow):
         headers["Connection"] = "close"  # what is left of the body would be read as the next request
     return Response(
-        render(error, request.scope.get(REQUEST_ID, "none")),
+        render(error, str(request.scope.get(REQUEST_ID, "none"))),
         status_code=shown.status,
         media_type=MEDIA_TYPE,
         headers=headers,

@@ -17,7 +17,9 @@ _AT: Final = "2026-11-23T12:00:00Z"
 
 Text = Annotated[str, Meta(min_length=1)]
 Credits = Annotated[float, Meta(ge=0, description="Credits, at most 6 decimals.", examples=[2])]
-At = Annotated[str, Meta(description="RFC 3339, UTC.", pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=[_AT])]
+At = Annotated[
+    str, Meta(description="RFC 3339, UTC.", pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", examples=[_AT])
+]
 
 
 def encode(value: object) -> bytes:
@@ -25,7 +27,7 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
-class Shape(Struct, rename="camel", kw_only=True, frozen=True):
+class Shape(Struct, rename="camel", kw_only=True):
     """An object of an answer: its names are written in camel case."""
 
 
@@ -68,8 +70,12 @@ class JobBody(Shape):
 
     job_id: Annotated[Text, Meta(examples=[_JOB_ID])]
     status: Literal["pending", "processing", "completed", "failed"]
-    status_url: Annotated[str, Meta(description="Where to read it.", examples=[f"https://torii.example/api/v1/jobs/{_JOB_ID}"])]
-    credit_cost: Annotated[Credits, Meta(description="What the job costs: an upper bound until the upstream has said it.")]
+    status_url: Annotated[
+        str, Meta(description="Where to read it.", examples=[f"https://torii.example/api/v1/jobs/{_JOB_ID}"])
+    ]
+    credit_cost: Annotated[
+        Credits, Meta(description="What the job costs: an upper bound until the upstream has said it.")
+    ]
     credits_remaining: Annotated[float, Meta(description="The upstream's balance as last seen.", examples=[95])]
     expires_at: Annotated[At, Meta(description="When the links of this answer end; read the job again for fresh ones.")]
     state: Annotated[

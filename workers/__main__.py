@@ -17,7 +17,7 @@ def main() -> int:
         settings = values.read(Purpose.WORK)
         logs.configure(prompts=settings.log_prompts, hidden=settings.secrets())
         uvloop.run(process.run(settings))
-    except errors.SettingError as error:
+    except errors.ToriiError as error:
         print(error.message, file=sys.stderr)  # noqa: T201  the one line that an operator reads
         return 2
     return 0

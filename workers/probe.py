@@ -1,6 +1,7 @@
 """What a worker tells of itself over HTTP: ``/metrics`` and ``/health``, on a port of its own. Takes no orders."""
 
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -28,6 +29,13 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the worker."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where it listens, since port 0 leaves the choice to the system."""
+        await super().startup(sockets)
+        for listener in self.servers:
+            host, port = listener.sockets[0].getsockname()[:2]
+            log.info("probe_ready", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
 def application(house: House, shop: Shop, pulse: Pulse) -> App:

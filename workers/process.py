@@ -9,6 +9,7 @@ import contextlib
 import signal
 from importlib import metadata
 
+import stamina
 import structlog
 
 from gateway import bootstrap, errors
@@ -40,7 +41,9 @@ async def _work(house: House, shop: Shop) -> None:
     consumer = Consumer(bench, house.settings.reveal("redis_url"))
     page = probe.server(probe.application(house, shop, pulse), house.settings.host, house.settings.worker_metrics_port)
     _on_signals(consumer, page)
-    await liveness.register(shop.database, shop.worker_id, release, shop.clock)
+    async for attempt in stamina.retry_context(on=errors.StoreUnavailable, attempts=None, timeout=60.0):
+        with attempt:
+            await liveness.register(shop.database, shop.worker_id, release, shop.clock)
     log.info("worker_ready", worker_id=shop.worker_id)
     background = [
         asyncio.create_task(rounds.heartbeat(shop, release, pulse)),

@@ -30,13 +30,13 @@ async def fail(tx: AsyncConnection, job: Job, failure: Failure, message: str, no
         error_message=message[:_MAX_MESSAGE],
     )
     if ended is not None:
-        await _count(tx, ended, failure, images_lost=_expected(ended) if failure is Failure.ARCHIVE_LOST else 0)
+        await _count(tx, ended, failure, images_lost=expected(ended) if failure is Failure.ARCHIVE_LOST else 0)
     return ended
 
 
 async def complete(tx: AsyncConnection, job: Job, *, kept: int, lost: int, now: datetime) -> Job | None:
     """End the job with the pictures that are in the archive; ``partial`` when fewer than were asked for."""
-    ended = await _end(tx, job, State.COMPLETED, now, partial=kept < _expected(job))
+    ended = await _end(tx, job, State.COMPLETED, now, partial=kept < expected(job))
     if ended is not None:
         await _count(tx, ended, State.COMPLETED, images_lost=lost)
     return ended
@@ -50,11 +50,6 @@ async def cancel(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
     if ended is not None:
         await _count(tx, ended, Failure.CANCELLED)
     return ended
-
-
-async def revive(tx: AsyncConnection, job: Job) -> None:
-    """Take back the count of a job that failed as unknown and was found after all."""
-    await _count(tx, job, Failure.SUBMISSION_UNKNOWN, jobs=-1)
 
 
 async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, **values: object) -> Job | None:
@@ -78,7 +73,8 @@ async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, **val
     return None if row is None else record.job(row)
 
 
-async def _count(tx: AsyncConnection, job: Job, outcome: str, *, jobs: int = 1, images_lost: int = 0) -> None:
+async def _count(tx: AsyncConnection, job: Job, outcome: str, *, images_lost: int = 0) -> None:
+    """Count an end. Counts only grow: a job that failed as unknown and was found later counts under both ends."""
     await statements.upsert(
         tx,
         tables.outcomes,
@@ -87,7 +83,7 @@ async def _count(tx: AsyncConnection, job: Job, outcome: str, *, jobs: int = 1, 
                 "team_id": job.team_id,
                 "model": job.model,
                 "outcome": str(outcome),
-                "jobs": jobs,
+                "jobs": 1,
                 "images_lost": images_lost,
             }
         ],
@@ -95,14 +91,10 @@ async def _count(tx: AsyncConnection, job: Job, outcome: str, *, jobs: int = 1, 
     )
 
 
-def _expected(job: Job) -> int:
-    asked = job.parameters.get("num_outputs", 1)
-    return asked if isinstance(asked, int) else 1
-
-
 def expected(job: Job) -> int:
     """How many pictures were asked for and paid."""
-    return _expected(job)
+    asked = job.parameters.get("num_outputs", 1)
+    return asked if isinstance(asked, int) else 1
 
 
 def failed_unknown() -> sa.ColumnElement[bool]:

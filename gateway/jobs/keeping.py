@@ -209,9 +209,7 @@ def _observe(shop: Shop, job: Job) -> None:
     log.info("job_ended", job_id=job.id, team_id=job.team_id, state=job.state, error=job.error_code)
     if job.state is not State.COMPLETED or job.ended_at is None:
         return
-    shop.metrics.job_duration.labels(job.model).observe(
-        max((job.ended_at - job.created_at).total_seconds(), 0.0)
-    )
+    shop.metrics.job_duration.labels(job.model).observe(max((job.ended_at - job.created_at).total_seconds(), 0.0))
     if job.finished_upstream_at is not None:
         shop.metrics.job_stage_duration.labels("archive").observe(
             max((job.ended_at - job.finished_upstream_at).total_seconds(), 0.0)

@@ -74,8 +74,6 @@ async def accepted(tx: AsyncConnection, case: Case, answer: answers.Accepted) ->
         upstream_job_id=answer.upstream_job_id,
     )
     await _note_account(tx, answer.remaining_micros, case.now)
-    if case.job.error_code == Failure.SUBMISSION_UNKNOWN:
-        await endings.revive(tx, case.job)
     row = (
         await tx.execute(
             _job.update()
@@ -123,8 +121,6 @@ async def rejected(tx: AsyncConnection, case: Case, answer: answers.Rejected) ->
         tx, case.job.id, case.number, Outcome.REJECTED, status_code=answer.status_code, answered_at=case.now
     )
     await _close_breaker(tx)
-    if case.job.state is State.FAILED:
-        await endings.revive(tx, case.job)
     return await endings.fail(tx, case.job, Failure.UPSTREAM_REJECTED, answer.message, case.now)
 
 

@@ -21,6 +21,7 @@ from gateway import errors
 LOCK_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_S = 15.0
+STALLED_TRANSACTION_MS = 5000
 
 _OURS = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
 
@@ -101,7 +102,13 @@ def _open_postgresql(url: sa.URL) -> Database:
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
             "command_timeout": STATEMENT_TIMEOUT_S,
-            "server_settings": {"application_name": "torii", "synchronous_commit": "on"},
+            "server_settings": {
+                "application_name": "torii",
+                "synchronous_commit": "on",
+                # A process that stalled inside a transaction must not keep its locks from everyone else.
+                "idle_in_transaction_session_timeout": str(STALLED_TRANSACTION_MS),
+                "lock_timeout": str(int(LOCK_WAIT_S * 1000)),
+            },
         },
         hide_parameters=True,
     )

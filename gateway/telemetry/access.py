@@ -1,4 +1,4 @@
-"""Who may read metrics and the parts' state: the holder of ``TORII_METRICS_TOKEN``, or, without one, this machine alone.
+"""Who may read metrics and the parts' state: the holder of ``TORII_METRICS_TOKEN``, or, without one, this machine.
 
 Pure, and the same rule at both doors. Never logs what it was shown.
 """

@@ -54,11 +54,21 @@ _PROMPT_ASSIGNED = re.compile(
 )
 
 
+#: A text or a name without any of these, in any case, holds nothing that the expressions here would find. Nearly every
+#: text of a log is of that kind, and looking for them takes a hundredth of the time.
+_TELLS = (
+    "authorization", "basic", "bearer", "cookie", "credential", "digest", "hash", "key", "passphrase", "passw", "pd_",
+    "pdl_", "secret", "sig", "token", "torii_", "whsec_", "://",
+)  # fmt: skip
+
+
 def redact(text: str, hidden: Sequence[str] = ()) -> str:
     """``text`` without Torii and upstream keys, bearer tokens, URLs' passwords, signatures and the ``hidden`` texts."""
     for secret in sorted(hidden, key=len, reverse=True):
         if secret:
             text = text.replace(secret, MASK)
+    if not _tells(text):
+        return text
     text = _TORII_KEY.sub(rf"torii_\1_{MASK}", text)
     text = _UPSTREAM_KEY.sub(rf"\1_{MASK}", text)
     text = _USERINFO.sub(rf"\1:{MASK}@", text)
@@ -69,12 +79,12 @@ def redact(text: str, hidden: Sequence[str] = ()) -> str:
 
 def without_prompts(text: str) -> str:
     """``text`` with the quoted values of anything called ``prompt`` masked, as they stand in JSON and in a ``repr``."""
-    return _PROMPT_ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text)
+    return _PROMPT_ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text) if "prompt" in text.lower() else text
 
 
 def is_secret(name: str) -> bool:
     """Whether a field of this name holds a secret, whatever its spelling: ``apiKey``, ``X-Api-Key``, ``old_token``."""
-    words = _words(name)
+    words = _words(name) if _tells(name) else []
     if not words or words[-1] in _HARMLESS_ENDS:
         return False
     return (
@@ -86,7 +96,12 @@ def is_secret(name: str) -> bool:
 
 def is_prompt(name: str) -> bool:
     """Whether a field of this name holds a prompt."""
-    return _PROMPT.fullmatch("_".join(_words(name))) is not None
+    return "prompt" in name.lower() and _PROMPT.fullmatch("_".join(_words(name))) is not None
+
+
+def _tells(text: str) -> bool:
+    lower = text.lower()
+    return any(tell in lower for tell in _TELLS)
 
 
 def _words(name: str) -> list[str]:

@@ -16,6 +16,7 @@ import httpx
 import msgspec
 
 from gateway.clock import Clock
+from gateway.telemetry import metrics
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream import answers, faults, hosts, reading
 
@@ -41,9 +42,9 @@ class Address:
 class Upstream:
     """The upstream, one request at a time."""
 
-    def __init__(self, address: Address, key: str, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, address: Address, key: str, measured: Metrics, clock: Clock) -> None:
         self._address = address
-        self._metrics = metrics
+        self._metrics = measured
         self._clock = clock
         timeout = httpx.Timeout(SUBMIT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
         authorization = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
@@ -125,18 +126,16 @@ class Upstream:
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, OSError) as error:
-            observe(faults.word(error) if answer is None else str(answer.status_code))
+            observe(faults.word(error) if answer is None else metrics.status_label(answer.status_code))
             return error if answer is None else answer
-        observe(str(answer.status_code))
+        observe(metrics.status_label(answer.status_code))
         return reading.Answer(answer.status_code, answer.headers, body)
 
     def _observer(self, operation: str) -> Callable[[str], None]:
         begun = time.perf_counter()
 
         def observe(status: str) -> None:
-            self._metrics.upstream_request_duration.labels(operation, status).observe(
-                time.perf_counter() - begun
-            )
+            self._metrics.upstream_request_duration.labels(operation, status).observe(time.perf_counter() - begun)
 
         return observe
 

@@ -5,6 +5,7 @@ built by ``bootstrap``. Only the worker's loop is missing, so that a test can st
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ from gateway.settings import values
 from gateway.settings.values import Purpose
 from gateway.storage import database, schema, tables
 from gateway.tenancy import keys, scopes, teams
+from tests.support import wait
 from tests.support.emulator import EmulatorProcess
 
 SECRET = "a secret of the tests with thirty-two characters and more"
 MODEL = "flux-2-max"
+
+#: The command as `make setup` installs it.
+TORII = Path(sys.executable).with_name("torii")
 
 
 def environment(
@@ -89,6 +94,25 @@ class Rig:
                 # Steps become due by the clock; this only keeps the loop from spinning while none is.
                 await asyncio.sleep(0.02)
         return job
+
+    async def ended(self, *job_ids: str, within_s: float = 30.0) -> list[State]:
+        """Wait until the jobs have ended by other hands; their states."""
+
+        async def all_ended() -> list[State] | None:
+            found = [(await self.job(job_id)).state for job_id in job_ids]
+            return found if all(state in states.ENDED for state in found) else None
+
+        found = await wait.until(all_ended, timeout_s=within_s, what="all jobs ended", every_s=0.1)
+        assert found is not None
+        return found
+
+    async def reaches(self, job_id: str, *wanted: State, within_s: float = 20.0) -> None:
+        """Wait until the job is, by other hands, in one of the states."""
+
+        async def there() -> bool:
+            return (await self.job(job_id)).state in wanted
+
+        await wait.until(there, timeout_s=within_s, what=f"job in {wanted}")
 
     async def hurry(self, **ages: timedelta) -> None:
         """Let time pass for the rows: move each named column of ``jobs`` and ``attempts`` into the past."""

@@ -1,6 +1,8 @@
 """Reading the settings: what is needed for what, where texts come from, and that no mistake shows a secret."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -14,8 +16,8 @@ from gateway.settings.values import Purpose
 ADMIN = "a" * 16 + "dmin-token-of-this-test"
 SECRET = "secret key of this test; long enough"
 REDIS = "redis://:redis-password@127.0.0.1:6379/0"
-SERVE = {"TORII_ADMIN_TOKEN": ADMIN, "TORII_SECRET_KEY": SECRET, "TORII_REDIS_URL": REDIS}
-WORK = {"PIXELDOJO_API_KEY": "pd_upstream-key", "TORII_SECRET_KEY": SECRET, "TORII_REDIS_URL": REDIS}
+SERVE = MappingProxyType({"TORII_ADMIN_TOKEN": ADMIN, "TORII_SECRET_KEY": SECRET, "TORII_REDIS_URL": REDIS})
+WORK = MappingProxyType({"PIXELDOJO_API_KEY": "pd_upstream-key", "TORII_SECRET_KEY": SECRET, "TORII_REDIS_URL": REDIS})
 
 
 def read(purpose: Purpose = Purpose.UP, /, **environ: str) -> values.Settings:
@@ -78,7 +80,7 @@ def test_settings_are_frozen() -> None:
     + [(Purpose.WORK, WORK, name) for name in WORK]
     + [(Purpose.STORE, {"TORII_SECRET_KEY": SECRET}, "TORII_SECRET_KEY")],
 )
-def test_each_command_names_what_it_lacks(purpose: Purpose, environ: dict[str, str], missing: str) -> None:
+def test_each_command_names_what_it_lacks(purpose: Purpose, environ: Mapping[str, str], missing: str) -> None:
     """A variable that a command needs and lacks stops it with its name; with all of them it is read."""
     read(purpose, **environ)
     assert mistake(purpose, **{name: text for name, text in environ.items() if name != missing}).param == missing

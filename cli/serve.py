@@ -1,0 +1,17 @@
+"""``torii serve``: one process of the HTTP service, until it is told to end. Knows no route."""
+
+import typer
+
+from cli.screen import AsJson
+from gateway.settings import values
+from gateway.settings.values import Purpose
+from service import server
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(as_json: AsJson = False) -> None:
+    """Run the HTTP service on TORII_HOST and TORII_PORT. Logs go to standard error."""
+    del as_json  # for a mistake alone, which the entry point reports
+    server.run(values.read(Purpose.SERVE))

@@ -1,0 +1,21 @@
+"""``torii work``: one worker process, until it is told to end. Knows no task."""
+
+import typer
+import uvloop
+
+from cli.screen import AsJson
+from gateway.settings import values
+from gateway.settings.values import Purpose
+from gateway.telemetry import logs
+from workers import process
+
+app = typer.Typer()
+
+
+@app.command()
+def work(as_json: AsJson = False) -> None:
+    """Run one worker: it submits, polls and archives. Logs go to standard error."""
+    del as_json  # for a mistake alone, which the entry point reports
+    settings = values.read(Purpose.WORK)
+    logs.configure(prompts=settings.log_prompts, hidden=settings.secrets())
+    uvloop.run(process.run(settings))

@@ -1,0 +1,127 @@
+"""One service process: what ``torii serve`` runs, from its settings to its orderly end. Knows no route.
+
+Whatever cannot be had at the start is found out before the server begins, and ends it with one line. On SIGTERM it
+first says that it is not ready, waits until load balancers have seen that, then finishes what is under way.
+"""
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+import uvloop
+
+from gateway import bootstrap, errors
+from gateway.bootstrap import House
+from gateway.settings import values
+from gateway.settings.values import Purpose, Settings
+from gateway.telemetry import logs
+from service import app
+from service.readiness import Readiness
+
+#: Longer than the 60 s after which common load balancers drop an idle connection: they must be the first to.
+KEEP_ALIVE_S: Final = 75
+#: How long a process that was told to end still takes requests, so that nobody is sent to a closed door.
+NOTICE_S: Final = 5.0
+#: How long requests under way may take after that; all together stays within 30 s.
+FINISH_WITHIN_S: Final = 20
+BACKLOG: Final = 2048
+EXIT_SETTING: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """Read the settings and serve until told to end; the exit status. A mistake in them is one line on stderr."""
+    try:
+        run(values.read(Purpose.SERVE))
+    except errors.ToriiError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return EXIT_SETTING
+    except KeyboardInterrupt:
+        # Ctrl-C while it was still starting; a server that runs sees the signal first and ends in order.
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; to be called in the main thread.
+
+    Raises ``SettingError`` before anything is served: the port cannot be had, the database cannot be reached or has
+    another schema, the catalogue is wrong. Its message is one line that names the setting.
+    """
+    logs.configure(prompts=settings.log_prompts, hidden=settings.secrets())
+    with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to accept on; ``SettingError`` names the setting that is in the way."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        mine = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        name = "TORII_PORT" if mine else "TORII_HOST"
+        reason = error.strerror or type(error).__name__
+        raise errors.SettingError(f"{name}: cannot listen on {host} port {port}: {reason}", param=name) from None
+    listener.setblocking(False)
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    async with bootstrap.house(settings) as house:
+        log.info("serving", url=settings.public_url, host=settings.host, port=settings.port)
+        await build(house).serve(sockets=[listener])
+
+
+def build(house: House) -> "Server":
+    """The server over an open house; ``serve`` it in the loop that this was called in."""
+    readiness = Readiness()
+    config = uvicorn.Config(
+        app.create(house, readiness),
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_WITHIN_S,
+    )
+    return Server(config, readiness)
+
+
+class Server(uvicorn.Server):
+    """uvicorn that gives notice before it ends."""
+
+    def __init__(self, config: uvicorn.Config, readiness: Readiness) -> None:
+        super().__init__(config)
+        self._readiness = readiness
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: after the notice. SIGINT: a person waits, so without one. Any second signal: at once."""
+        del frame
+        # A signal handler runs between any two instructions: the loop must hear of it as from another thread.
+        self._loop.call_soon_threadsafe(self._end, sig)
+
+    def _end(self, sig: int) -> None:
+        if self._readiness.draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._readiness.drain()
+        log.info("draining", signal=signal.Signals(sig).name)
+        self._loop.call_later(NOTICE_S if sig == signal.SIGTERM else 0.0, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
