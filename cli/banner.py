@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+#: What the box's sides take of a line.
+_BORDER = 4
 _MODEL = "flux-2-max"
 _PROMPT = '{"prompt":"A torii gate at dawn"}'
 
@@ -51,11 +53,15 @@ class Welcome:
             facts.append(f"{name:<20}", style="bold")
             facts.append(f"{value}\n")
         facts.append("These stay the same at each start here; var/ keeps them, with every picture.", style="dim")
-        out.print(Panel(facts, title="Torii is up", box=box.ROUNDED, border_style="green", expand=False))
+        if out.width < out.measure(facts).maximum + _BORDER:
+            # A key that is broken over two lines of a box cannot be copied.
+            out.print(facts, soft_wrap=True)
+        else:
+            out.print(Panel(facts, title="Torii is up", box=box.ROUNDED, border_style="green", expand=False))
         out.print("Order a picture and save it as picture.png, in another terminal:\n", style="bold")
-        out.print(self.picture_line(), soft_wrap=True)
+        out.print(Text(self.picture_line()), soft_wrap=True)
         out.print("\nOr just order it; the answer says where to read on:\n", style="bold")
-        out.print(self.order_line(), soft_wrap=True)
+        out.print(Text(self.order_line()), soft_wrap=True)
         out.print("")
 
     def members(self) -> dict[str, object]:

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from cli import checks, screen
 from cli.checks import Finding, Health
 from cli.screen import AsJson
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _SIGNS = {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
 
@@ -31,9 +32,8 @@ def _draw(findings: list[Finding]) -> None:
     out = screen.console()
     for finding in findings:
         word, style = _SIGNS[finding.health]
-        out.print(f"{finding.part:<10}", end="")
-        out.print(f"{word:<9}", style=style, end="")
-        out.print(screen.plain(finding.says), soft_wrap=True)
+        line = Text.assemble((f"{finding.part:<10}", "bold"), (f"{word:<9}", style), screen.plain(finding.says))
+        out.print(line, soft_wrap=True)
 
 
 def _shown(finding: Finding) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli import job_pages, stores
@@ -46,7 +45,7 @@ async def requeue(job_id: str) -> dict[str, Any]:
                 "see: torii jobs settle --help",
                 param="job",
             )
-        await _reach(redis)
+        await stores.reach_redis(redis)
         line = queue.open(redis)
         if job.state is State.QUEUED:
             await line.submit()
@@ -105,12 +104,3 @@ async def _redis(house: Stores) -> AsyncIterator[Redis]:
         yield redis
     finally:
         await redis.aclose()
-
-
-async def _reach(redis: Redis) -> None:
-    try:
-        await redis.ping()
-    except (RedisError, OSError) as error:
-        raise errors.SettingError(
-            f"TORII_REDIS_URL: Redis cannot be reached ({type(error).__name__})", param="TORII_REDIS_URL"
-        ) from error

@@ -11,7 +11,9 @@ from gateway import errors
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import ENDED, State
 
-app = typer.Typer(no_args_is_help=True, help="List, show, watch, cancel, requeue and settle jobs.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List, show, watch, cancel, requeue and settle jobs."
+)
 
 _COLUMNS = {
     "id": "ID",

@@ -15,7 +15,7 @@ from gateway.tenancy.keys import Key
 from gateway.tenancy.keytext import KeyText
 from gateway.tenancy.scopes import Scope
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of teams.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke the keys of teams.")
 
 _COLUMNS = {
     "id": "ID",

@@ -12,7 +12,7 @@ from gateway.settings.values import Purpose
 from gateway.storage import schema
 from gateway.storage.database import Database
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

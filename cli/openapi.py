@@ -9,7 +9,7 @@ import typer
 from cli.screen import AsJson
 from service import document
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -22,6 +22,7 @@ _LOOK_EVERY_S = 0.03
 _ONE_LOOK_S = 2.0
 _LAST_LINES = 15
 _TAIL_BYTES = 64 * 1024
+_SAID_CHARACTERS_MAX = 300
 
 
 class NotStarted(errors.ToriiError):
@@ -125,10 +126,14 @@ class Running:
             if await self._answers():
                 return
             if time.monotonic() > deadline:
-                raise NotStarted(f"{self.part.name} was not ready within {READY_WITHIN_S:g} s", self.last_lines())
+                raise self._not_started(f"was not ready within {READY_WITHIN_S:g} s")
             await asyncio.sleep(_LOOK_EVERY_S)
-        how = _in_words(self._process.returncode or 0) if self._process is not None else "ended"
-        raise NotStarted(f"{self.part.name} {how} while starting", self.last_lines())
+        raise self._not_started(f"{await self.ended()} while starting")
+
+    def _not_started(self, what: str) -> NotStarted:
+        lines = self.last_lines()
+        said = f": {lines[-1][:_SAID_CHARACTERS_MAX]}" if lines else ""
+        return NotStarted(f"{self.part.name} {what} (its log: {self.part.log}){said}", lines)
 
     async def _answers(self) -> bool:
         # A part that is starting refuses, resets or stalls, each client in its own words.

@@ -7,7 +7,7 @@ from gateway.settings import values
 from gateway.settings.values import Purpose
 from service import server
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

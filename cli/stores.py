@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from cli import house_files
 from gateway import bootstrap, errors
@@ -49,3 +51,13 @@ def require_file(chosen: Settings) -> None:
             "or make one with `torii up` or `torii migrate`",
             param="TORII_DATABASE_URL",
         )
+
+
+async def reach_redis(redis: Redis) -> None:
+    """Raise ``SettingError`` unless Redis answers."""
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        raise errors.SettingError(
+            f"TORII_REDIS_URL: Redis cannot be reached ({type(error).__name__})", param="TORII_REDIS_URL"
+        ) from error

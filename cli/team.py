@@ -11,7 +11,7 @@ from gateway.clock import rfc3339
 from gateway.tenancy import audit, keys, teams
 from gateway.tenancy.teams import Team
 
-app = typer.Typer(no_args_is_help=True, help="Make and list teams.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make and list teams.")
 
 _COLUMNS = {"name": "NAME", "id": "ID", "createdAt": "CREATED", "maxQueueS": "MAX QUEUE S"}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from rich.console import Console
+from rich.text import Text
 
 from cli import screen
 
@@ -30,21 +31,23 @@ class Teller:
 
     def part(self, name: str, state: str, address: str, took_s: float) -> None:
         """A part is there."""
-        self.out.print(f"{self._good} ", style="green", end="")
-        self.out.print(f"{name:<{_NAME_WIDTH}}", style="bold", end="")
-        self.out.print(f"{state:<{_STATE_WIDTH}}", style="green", end="")
-        self.out.print(f"{address:<{_ADDRESS_WIDTH}}", end="")
-        self.out.print(f"{took_s:.1f} s", style="dim")
+        self._line(
+            name, (f"{state:<{_STATE_WIDTH}}", "green"), f"{address:<{_ADDRESS_WIDTH}}", (f"{took_s:.1f} s", "dim")
+        )
 
     def upstream(self, base: str, emulated_s: float | None) -> None:
         """Who makes the pictures, and whether that costs."""
         if emulated_s is None:
-            self.out.print(f"{self._good} ", style="green", end="")
-            self.out.print(f"{'upstream':<{_NAME_WIDTH}}", style="bold", end="")
-            self.out.print(f"REAL CREDITS WILL BE SPENT: PIXELDOJO_API_KEY is set ({base})", style="bold yellow")
+            said = f"REAL CREDITS WILL BE SPENT: PIXELDOJO_API_KEY is set ({base})"
+            self._line("upstream", (said, "bold yellow"))
         else:
-            said = f"a stand-in PixelDojo: a picture takes about {emulated_s:.0f} s and costs nothing; "
-            self.out.print(f"  {'':<{_NAME_WIDTH}}{said}PIXELDOJO_API_KEY brings the real one", style="dim")
+            said = f"stand-in: a picture takes about {emulated_s:.0f} s and costs nothing (no PIXELDOJO_API_KEY is set)"
+            self._line("upstream", (said, "dim"))
+
+    def _line(self, name: str, *words: str | tuple[str, str]) -> None:
+        # In one piece: the spinner wipes out whatever stands on an unfinished line.
+        named = (f"{name:<{_NAME_WIDTH}}", "bold")
+        self.out.print(Text.assemble((f"{self._good} ", "green"), named, *words), soft_wrap=True)
 
     def news(self, name: str, what: str) -> None:
         """Something happened to a part."""

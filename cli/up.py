@@ -21,8 +21,9 @@ from cli.teller import Teller
 from gateway import bootstrap
 from gateway.settings import values
 from gateway.settings.values import Purpose
+from gateway.storage import valkey
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _QUICK = 0.05
 
@@ -105,6 +106,7 @@ class Run:
         try:
             key = await self._open_database()
             await foundation
+            await self._reach_redis()
         finally:
             foundation.cancel()
             await asyncio.gather(foundation, return_exceptions=True)
@@ -120,6 +122,14 @@ class Run:
             kind = house.database.dialect
         self._teller.part("database", "migrated" if changed else "ready", kind, time.monotonic() - begun_s)
         return key
+
+    async def _reach_redis(self) -> None:
+        """One that is not ours may be away, and without it no picture would ever be made."""
+        redis = valkey.open(self._plan.settings.reveal("redis_url"))
+        try:
+            await stores.reach_redis(redis)
+        finally:
+            await redis.aclose()
 
     def _started(self, part: Part, took_s: float) -> None:
         self._teller.part(part.name, "ready", part.address, took_s)

@@ -9,7 +9,7 @@ from gateway.settings.values import Purpose
 from gateway.telemetry import logs
 from workers import process
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

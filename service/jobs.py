@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from litestar import Request, Response, post, route
 
 from gateway import errors
@@ -35,6 +36,7 @@ async def run(request: Request[Any, Any, Any]) -> Response[bytes]:
     async with house.database.read() as connection:
         remaining_micros = await lookup.balance_seen(connection)
     job = await accept.accept(house.counter, callers.caller(key), request.path_params["apiId"], body)
+    structlog.contextvars.bind_contextvars(job_id=job.id)
     return _shown(house, Reading(job, [], remaining_micros), status=202)
 
 
@@ -61,6 +63,7 @@ def _job_id(request: Request[Any, Any, Any]) -> str:
     job_id: str = request.path_params["jobId"]
     if not _JOB_ID.fullmatch(job_id):
         raise errors.JobNotFound(param="jobId")
+    structlog.contextvars.bind_contextvars(job_id=job_id)
     return job_id
 
 

@@ -89,7 +89,7 @@ def build(house: House) -> "Server":
         loop="none",
         http="httptools",
         ws="none",
-        lifespan="on",
+        lifespan="off",  # the house is open before the server begins and closes after it
         interface="asgi3",
         proxy_headers=False,
         server_header=False,
@@ -106,7 +106,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, readiness: Readiness) -> None:
         super().__init__(config)
-        self._readiness = readiness
+        self.readiness = readiness
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -116,10 +116,10 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._end, sig)
 
     def _end(self, sig: int) -> None:
-        if self._readiness.draining:
+        if self.readiness.draining:
             self.should_exit = self.force_exit = True
             return
-        self._readiness.drain()
+        self.readiness.drain()
         log.info("draining", signal=signal.Signals(sig).name)
         self._loop.call_later(NOTICE_S if sig == signal.SIGTERM else 0.0, self._stop)
 

@@ -21,7 +21,9 @@ from gateway import errors
 LOCK_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_S = 15.0
-STALLED_TRANSACTION_MS = 5000
+STALLED_TRANSACTION_MS = 2000
+LOCK_TIMEOUT_MS = 3000
+LONGEST_TRANSACTION_MS = 6000
 
 _OURS = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
 
@@ -105,14 +107,28 @@ def _open_postgresql(url: sa.URL) -> Database:
             "server_settings": {
                 "application_name": "torii",
                 "synchronous_commit": "on",
-                # A process that stalled inside a transaction must not keep its locks from everyone else.
+                # A process that stalled inside transactions must not keep its locks from everyone else, nor pass them
+                # from one of its connections to the next: both are over before it is taken for dead.
                 "idle_in_transaction_session_timeout": str(STALLED_TRANSACTION_MS),
-                "lock_timeout": str(int(LOCK_WAIT_S * 1000)),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
             },
         },
         hide_parameters=True,
     )
+    event.listen(writer.sync_engine, "connect", _prepare_postgresql)
     return Database(writer.execution_options(isolation_level="AUTOCOMMIT"), writer)
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
+    # A client that froze between the messages of one statement is not idle to the server, and would keep its locks
+    # for as long as it stays frozen. PostgreSQL has a limit for that since 17; before that only TCP's own applies.
+    cursor = connection.cursor()
+    cursor.execute(
+        f"SELECT set_config('transaction_timeout', '{LONGEST_TRANSACTION_MS}', false) "
+        "WHERE current_setting('transaction_timeout', true) IS NOT NULL"
+    )
+    cursor.close()
+    connection.commit()
 
 
 def _open_sqlite(url: sa.URL) -> Database:

@@ -35,6 +35,14 @@ async def migrate(database: Database, revision: str = "head") -> None:
     """Bring the schema to ``revision``, in one transaction; safe to run twice and by two processes at once."""
     async with database.write() as tx:
         if database.dialect == "postgresql":
+            # Whoever comes second waits for the first one's whole migration.
+            for limit in ("lock_timeout", "transaction_timeout", "statement_timeout"):
+                await tx.execute(
+                    sa.text(
+                        f"SELECT set_config('{limit}', '0', true) "
+                        f"WHERE current_setting('{limit}', true) IS NOT NULL"
+                    )
+                )
             await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         await tx.run_sync(lambda connection: command.upgrade(config(connection), revision))
 

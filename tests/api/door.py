@@ -1,4 +1,4 @@
-"""A front door for a test: the real server in a thread of its own, on a free port, and hands on the stores behind it."""
+"""A front door for a test: the real server in a thread of its own, on a free port, and the stores behind it."""
 
 import asyncio
 import threading
@@ -23,6 +23,7 @@ from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
 from gateway.tenancy.teams import Team
 from service import server
+from service.readiness import Readiness
 from tests.api.contract import TORII
 from tests.support import ports, wait
 
@@ -73,6 +74,13 @@ class Door:
             self._server.should_exit = True
         await asyncio.to_thread(self._thread.join, 30)
         await self.database.close()
+
+    @property
+    def readiness(self) -> Readiness:
+        """What the server tells its app."""
+        if self._server is None:
+            raise RuntimeError("the front door is not open")
+        return self._server.readiness
 
     def _started(self) -> bool:
         if self._failure is not None:

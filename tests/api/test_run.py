@@ -174,7 +174,9 @@ async def test_another_media_type_is_refused(door: Door, media_type: str | None)
     assert await left_nothing(door)
 
 
-@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"'])
+@pytest.mark.parametrize(
+    "media_type", ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"']
+)
 async def test_the_media_type_may_name_its_charset(door: Door, media_type: str) -> None:
     """Spellings of JSON in UTF-8 are all JSON."""
     headers = {**await door.caller(), "Content-Type": media_type}

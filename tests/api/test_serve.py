@@ -1,0 +1,145 @@
+"""The service as a process: how it starts, what it writes, how it ends."""
+
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.storage import database, schema
+from tests.api.door import ADMIN_TOKEN, GOOD, SECRET_KEY, Door, environment
+
+from tests.support import ports
+from tests.support.process import Process, StartProcess
+
+SERVE = (sys.executable, "-m", "service")
+PROMPT = "a very private wish"
+
+
+@pytest.fixture
+async def environ(sqlite_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """Give what the service needs to be told, with a database that is migrated."""
+    opened = database.open(sqlite_url)
+    await schema.migrate(opened)
+    await opened.close()
+    return environment(sqlite_url, redis_url, str(tmp_path / "archive"), ports.free_one())
+
+
+def served(start_process: StartProcess, environ: dict[str, str]) -> tuple[Process, httpx.Client]:
+    """Start the service and wait until it is ready."""
+    base_url = f"http://127.0.0.1:{environ['TORII_PORT']}"
+    process = start_process(SERVE, environ, name="service").wait_ready(f"{base_url}/health/ready")
+    return process, httpx.Client(base_url=base_url, trust_env=False)
+
+
+MISTAKES: list[tuple[dict[str, str], str]] = [
+    ({"TORII_SECRET_KEY": ""}, "TORII_SECRET_KEY"),
+    ({"TORII_REDIS_URL": "http://nowhere"}, "TORII_REDIS_URL"),
+    ({"TORII_PORT": "99999"}, "TORII_PORT"),
+    ({"TORII_HOST": "192.0.2.1", "TORII_PUBLIC_URL": "http://torii.test"}, "TORII_HOST"),
+    ({"TORII_CATALOGUE": "nowhere.toml"}, "TORII_CATALOGUE"),
+    ({"TORII_DATABASE_URL": "sqlite+aiosqlite:///empty.db"}, "TORII_DATABASE_URL"),
+    ({"TORII_DATABASE_URL": "postgresql+asyncpg://torii:hunter2secret@127.0.0.1:1/torii"}, "TORII_DATABASE_URL"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "named"), MISTAKES, ids=[named for _, named in MISTAKES])
+async def test_a_mistake_in_the_settings_is_one_line(
+    start_process: StartProcess, environ: dict[str, str], wrong: dict[str, str], named: str
+) -> None:
+    """A start that cannot succeed ends with status 2 and a last line that names the setting, with no traceback."""
+    process = start_process(SERVE, {**environ, **wrong})
+    assert process.wait_end(20) == 2
+    lines = [line for line in process.output().splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, process.output()
+    assert lines[0].startswith(named)
+    assert "Traceback" not in process.output()
+    assert "hunter2secret" not in process.output()
+    assert SECRET_KEY not in process.output()
+
+
+async def test_a_port_that_is_taken_is_one_line(start_process: StartProcess, environ: dict[str, str]) -> None:
+    """A second service on the same port ends with one line that names TORII_PORT; the first serves on."""
+    _, client = served(start_process, environ)
+    second = start_process(SERVE, environ, name="second")
+    assert second.wait_end(20) == 2
+    assert second.output().startswith(f"TORII_PORT: cannot listen on 127.0.0.1 port {environ['TORII_PORT']}")
+    assert second.output().count("\n") == 1
+    with client:
+        assert client.get("/health/live").status_code == 200
+
+
+async def test_sigterm_gives_notice_and_then_ends(start_process: StartProcess, environ: dict[str, str]) -> None:
+    """After SIGTERM the process is not ready at once, serves on for 5 s, and ends with status 0."""
+    process, client = served(start_process, environ)
+    with client:
+        began = time.monotonic()
+        process.signal(signal.SIGTERM)
+        statuses = []
+        while time.monotonic() - began < 3:
+            statuses.append(client.get("/health/ready").status_code)
+            assert client.get("/health/live").status_code == 200
+        assert statuses[-1] == 503
+    assert process.wait_end(10) == 0
+    assert 5 <= time.monotonic() - began < 10
+    assert "Traceback" not in process.output()
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_it_at_once(
+    start_process: StartProcess, environ: dict[str, str], first: signal.Signals
+) -> None:
+    """A person who asks twice does not wait; one SIGINT waits for no load balancer either."""
+    process, client = served(start_process, environ)
+    client.close()
+    began = time.monotonic()
+    process.signal(first)
+    if first == signal.SIGTERM:
+        process.wait_ready("draining")
+        process.signal(signal.SIGTERM)
+    assert process.wait_end(4) == 0
+    assert time.monotonic() - began < 4
+    assert "Traceback" not in process.output()
+
+
+async def test_nothing_secret_reaches_the_log(start_process: StartProcess, environ: dict[str, str]) -> None:
+    """Keys, tokens, signatures and prompts reach neither the log nor an answer, whatever was sent where."""
+    token = "metrics-" + "m" * 32
+    environ = {**environ, "TORII_METRICS_TOKEN": token}
+    minting = Door(environ)
+    headers = await minting.caller()
+    await minting.client.aclose()
+    await minting.database.close()
+    key = headers["Authorization"].removeprefix("Bearer ")
+    process, client = served(start_process, environ)
+    with client:
+        run = "/api/v1/models/flux-2-max/run"
+        answers: list[httpx.Response] = [
+            client.post(run, headers=headers, json={**GOOD, "prompt": PROMPT}),
+            client.post(run, headers=headers, json={**GOOD, "prompt": PROMPT, "seed": "x"}),
+            client.post(
+                run,
+                headers=headers,
+                content=f'{{"prompt": "{PROMPT}"',
+            ),
+            client.post(run, params={"key": key}, json=GOOD),
+            client.get(f"/api/v1/jobs/{key}", headers=headers),
+            client.get(f"/{key}"),
+            client.get("/images/img_1.png", params={"exp": "1", "sig": "SIGNATURE-OF-SOMEONE"}),
+            client.get("/metrics", headers={"Authorization": f"Bearer {token}"}),
+            client.get("/metrics", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}),
+            client.get("/health/live", headers={"X-Request-ID": key, "User-Agent": key}),
+        ]
+    shown: list[Any] = [answer.text for answer in answers]
+    process.end()
+    log = process.output()
+    assert log.count('"event": "request"') >= 6
+    assert re.search(r'"job_id": "job_\w+"', log)
+    for secret in (key[18:], SECRET_KEY, ADMIN_TOKEN, token, "SIGNATURE-OF-SOMEONE", PROMPT):
+        assert secret not in log
+    for secret in (key[18:], SECRET_KEY, ADMIN_TOKEN, token):
+        assert not any(secret in text for text in shown)

@@ -1,0 +1,241 @@
+"""The commands that work on the stores, as an operator runs them: real processes, a real database, JSON and text."""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from gateway import bootstrap, ids
+from gateway.images import catalogue
+from gateway.jobs import accept, queue
+from gateway.jobs.attempts import Outcome
+from gateway.jobs.parts import Counter
+from gateway.jobs.record import Job
+from gateway.jobs.states import State
+from gateway.settings import keyring, values
+from gateway.settings.values import Purpose
+from gateway.storage import schema, tables, valkey
+from gateway.tenancy import keys
+
+TORII = str(Path(sys.executable).with_name("torii"))
+SECRET = "secret key of these tests; long enough"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where an operator sits: a directory, settings, and the command."""
+
+    folder: Path
+    settings: dict[str, str]
+
+    def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end."""
+        environment = {"PATH": "/usr/bin:/bin", **self.settings, **settings}
+        return subprocess.run(
+            [TORII, *words], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        """Run it with --json; its stdout, parsed."""
+        done = self.run(*words, "--json")
+        assert done.returncode == status, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    def refused(self, *words: str, status: int = 1) -> str:
+        """Run it, see it fail with one line, and return the line."""
+        done = self.run(*words)
+        assert done.returncode == status, done.stderr
+        assert done.stdout == ""
+        assert done.stderr.startswith("torii: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+
+@pytest.fixture
+def desk(tmp_path: Path, sqlite_url: str, redis_url: str) -> Desk:
+    """A desk with a migrated database."""
+    settings = {"TORII_DATABASE_URL": sqlite_url, "TORII_REDIS_URL": redis_url, "TORII_SECRET_KEY": SECRET}
+    made = Desk(tmp_path, settings)
+    assert made.json("migrate") == {"changed": True, "release": schema.RELEASE}
+    return made
+
+
+@pytest.fixture
+async def stores(desk: Desk) -> AsyncIterator[bootstrap.Stores]:
+    """The same stores, for the test itself."""
+    async with bootstrap.stores(values.read(Purpose.STORE, desk.settings, env_file=None)) as opened:
+        yield opened
+
+
+async def ordered(stores: bootstrap.Stores, team: str, key_id: str) -> Job:
+    """A job, as the front door accepts one."""
+    async with valkey.open(stores.settings.reveal("redis_url")) as redis:
+        counter = Counter(stores.database, catalogue.load(), queue.open(redis), stores.clock)
+        return await accept.accept(counter, accept.Caller(team, key_id), "flux-2-max", {"prompt": "a gate"})
+
+
+async def audited(stores: bootstrap.Stores) -> list[tuple[str, str, str]]:
+    """The audit log: who did what to whom."""
+    async with stores.database.read() as connection:
+        rows = await connection.execute(sa.select(tables.audit).order_by(tables.audit.c.created_at))
+        return [(row.actor, row.action, row.subject) for row in rows]
+
+
+async def test_teams_and_keys(desk: Desk, stores: bootstrap.Stores) -> None:
+    """A key's text is shown once and is good until it is revoked; every change is in the audit log, without a secret."""
+    team = desk.json("team", "create", "drawing")
+    made = desk.json("key", "create", "drawing", "--name", "ci", "--scope", "read", "--expires", "30d")
+    text = made.pop("key")
+    assert made["scopes"] == ["read"]
+    ring = keyring.derive(stores.settings.secret_key).api_keys
+    known = await keys.recognise(stores.database, text, ring, datetime.now(UTC))
+    assert (known.id, known.team_id) == (made["id"], team["id"])
+
+    listed = desk.json("key", "list", team["id"])
+    assert [(key["id"], key["state"]) for key in listed] == [(made["id"], "living")]
+    assert text not in json.dumps(listed)
+    assert desk.json("key", "revoke", made["id"])["revokedAt"] is not None
+    assert desk.json("key", "list", "drawing")[0]["state"] == "revoked"
+    assert desk.json("team", "list") == [team]
+    assert desk.json("team", "show", "drawing")["livingKeys"] == 0
+
+    assert await audited(stores) == [
+        ("cli", "team.create", team["id"]),
+        ("cli", "key.create", made["id"]),
+        ("cli", "key.revoke", made["id"]),
+    ]
+    async with stores.database.read() as connection:
+        assert text not in str((await connection.execute(sa.select(tables.audit))).all())
+
+
+def test_text_for_people(desk: Desk) -> None:
+    """Without --json there are tables and sentences, and the key stands on a line of its own."""
+    assert "torii team create NAME" in desk.run("team", "list").stdout
+    assert "team drawing made" in desk.run("team", "create", "drawing").stdout
+    assert desk.run("key", "create", "drawing").stdout.splitlines()[0].startswith("torii_")
+    table = desk.run("key", "list", "drawing").stdout
+    assert "LAST USED" in table
+    assert "generate read" in table
+    assert "\x1b" not in table
+
+
+def test_what_is_not_there(desk: Desk) -> None:
+    """Each name that is not known or not allowed is named in the line."""
+    assert "no team 'nobody'" in desk.refused("key", "create", "nobody")
+    assert "name:" in desk.refused("team", "create", "No Blanks")
+    assert "no key 'abc'" in desk.refused("key", "revoke", "abc")
+    assert "--expires" in desk.refused("key", "create", "nobody", "--expires", "soon")
+    assert "no job 'job_1'" in desk.refused("jobs", "show", "job_1")
+    assert "exactly one of --charged" in desk.refused("jobs", "settle", "job_1")
+
+
+async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: bootstrap.Stores) -> None:
+    """An operator sees a job and takes it back while it is queued; an ended one is left alone."""
+    team = desk.json("team", "create", "drawing")
+    key = desk.json("key", "create", "drawing")
+    job = await ordered(stores, team["id"], key["id"])
+
+    rows = desk.json("jobs", "list", "--team", "drawing", "--state", "queued")
+    assert [(row["id"], row["team"], row["credits"]) for row in rows] == [(job.id, "drawing", 2)]
+    assert desk.json("jobs", "list", "--state", "running") == []
+    page = desk.json("jobs", "show", job.id)
+    assert (page["jobId"], page["team"], page["parameters"]["prompt"]) == (job.id, "drawing", "a gate")
+    assert desk.json("jobs", "requeue", job.id)["state"] == "queued"
+
+    desk.json("team", "create", "other")
+    assert "has no job" in desk.refused("jobs", "cancel", job.id, "--team", "other")
+    assert desk.json("jobs", "cancel", job.id)["state"] == "cancelled"
+    assert "nothing left to do" in desk.refused("jobs", "requeue", job.id)
+    assert "only a job whose submission is unknown" in desk.refused("jobs", "settle", job.id, "--charged")
+    watched = desk.run("jobs", "watch", job.id, "--json")
+    assert (json.loads(watched.stdout)["state"], watched.returncode) == ("cancelled", 1)
+    assert ("cli", "job.cancel", job.id) in await audited(stores)
+
+
+async def test_a_doubt_is_settled(desk: Desk, stores: bootstrap.Stores) -> None:
+    """An unknown submission that is quiet can be settled, once, and the ledger stays right."""
+    team = desk.json("team", "create", "drawing")
+    key = desk.json("key", "create", "drawing")
+    job = await ordered(stores, team["id"], key["id"])
+    await make_unknown(stores, job)
+
+    assert "never sent again" in desk.refused("jobs", "requeue", job.id)
+    settled = desk.json("jobs", "settle", job.id, "--not-charged")
+    assert (settled["state"], settled["error"], settled["credits"]) == ("failed", "submission_unknown", 0)
+    desk.refused("jobs", "settle", job.id, "--not-charged")
+    parts = {part["part"]: part["health"] for part in desk.json("doctor", status=1)["parts"]}
+    assert parts["ledger"] == "ok"
+
+
+async def make_unknown(stores: bootstrap.Stores, job: Job) -> None:
+    """Put the job where a worker leaves it whose POST's answer was lost an hour ago."""
+    then = datetime.now(UTC) - timedelta(hours=1)
+    async with stores.database.write() as tx:
+        await tx.execute(
+            tables.attempts.insert().values(
+                job_id=job.id,
+                number=job.attempt,
+                claim=ids.claim(),
+                worker_id=ids.worker(),
+                opened_at=then,
+                quiet_at=then,
+                outcome=Outcome.UNKNOWN,
+                hold_micros=job.hold_micros,
+            )
+        )
+        await tx.execute(
+            tables.jobs.update()
+            .where(tables.jobs.c.id == job.id)
+            .values(state=State.SUBMISSION_UNKNOWN, submitted_at=then)
+        )
+
+
+def test_doctor_names_each_part(desk: Desk) -> None:
+    """Doctor says part by part what is well; without a worker something is broken, and the exit status says so."""
+    done = desk.run("doctor")
+    assert done.returncode == 1
+    words = dict(line.split(maxsplit=2)[:2] for line in done.stdout.splitlines())
+    assert words == {
+        "settings": "ok",
+        "database": "ok",
+        "ledger": "ok",
+        "keys": "ok",
+        "redis": "ok",
+        "archive": "ok",
+        "workers": "BROKEN",
+        "upstream": "ok",
+    }
+
+
+def test_doctor_finds_what_is_wrong(desk: Desk) -> None:
+    """Each part that is wrong is found, though others are wrong too."""
+    desk.json("team", "create", "drawing")
+    desk.json("key", "create", "drawing")
+    wrong = {
+        "TORII_SECRET_KEY": "another secret, and none of the older ones",
+        "TORII_REDIS_URL": "redis://127.0.0.1:1/0",
+        "TORII_ARCHIVE_URL": "/dev/null/archive",
+        "TORII_PROT": "8701",
+    }
+    done = desk.run("doctor", "--json", **wrong)
+    assert done.returncode == 1
+    health = {part["part"]: part["health"] for part in json.loads(done.stdout)["parts"]}
+    assert health["settings"] == "warning"
+    assert health["keys"] == "warning"
+    assert health["redis"] == "broken"
+    assert health["archive"] == "broken"
+    assert health["ledger"] == "ok"
+
+
+def test_migrate_twice(desk: Desk) -> None:
+    """A second migrate changes nothing and is no mistake."""
+    assert desk.json("migrate") == {"changed": False, "release": schema.RELEASE}
+    assert "already" in desk.run("migrate").stdout
