@@ -1,5 +1,7 @@
 # Everything a newcomer needs is a target here; `make help` lists them.
 PYTHON ?= python3
+# Tests mostly wait for servers, so more of them than cores run side by side.
+JOBS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-installed
@@ -19,7 +21,7 @@ run: $(RUN_STAMP)  ## set up and start a whole gateway on this machine, then pri
 
 test: $(DEV_STAMP)  ## set up, start the real servers the suite needs, run all tests
 	@tests/support/install-servers
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 check: $(DEV_STAMP)  ## lint, types, import rules, formatting
 	$(BIN)/ruff check .

@@ -81,8 +81,8 @@ def revoke(
 async def _create(team: str, name: str, granted: frozenset[Scope], expires: str | None) -> tuple[Key, KeyText]:
     async with stores.opened() as house, house.database.write() as tx:
         now = house.clock.now()
-        owner = await teams.find(tx, team)
         until = None if expires is None else expiry.moment(expires, now)
+        owner = await teams.find(tx, team)
         ring = keyring.derive(house.settings.secret_key).api_keys
         key, text = await keys.create(tx, owner.id, name, granted, ring, now, until)
         await audit.note(

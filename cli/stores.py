@@ -42,6 +42,13 @@ async def opened(chosen: Settings | None = None) -> AsyncIterator[Stores]:
         yield stores
 
 
+async def require(chosen: Settings) -> None:
+    """Raise ``SettingError`` unless ``opened`` would open, before a door begins to log."""
+    quiet(chosen)
+    async with opened(chosen):
+        pass
+
+
 def require_file(chosen: Settings) -> None:
     """Raise ``SettingError`` for a SQLite file that does not exist: opening it would make an empty one."""
     url = sa.make_url(chosen.reveal("database_url"))

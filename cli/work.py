@@ -1,8 +1,11 @@
 """``torii work``: one worker process, until it is told to end. Knows no task."""
 
+import asyncio
+
 import typer
 import uvloop
 
+from cli import stores
 from cli.screen import AsJson
 from gateway.settings import values
 from gateway.settings.values import Purpose
@@ -17,5 +20,6 @@ def work(as_json: AsJson = False) -> None:
     """Run one worker: it submits, polls and archives. Logs go to standard error."""
     del as_json  # for a mistake alone, which the entry point reports
     settings = values.read(Purpose.WORK)
+    asyncio.run(stores.require(settings))
     logs.configure(prompts=settings.log_prompts, hidden=settings.secrets())
     uvloop.run(process.run(settings))

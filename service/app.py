@@ -5,7 +5,7 @@ from typing import Final
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.types import ControllerRouterHandler
+from litestar.handlers import HTTPRouteHandler
 
 from gateway import errors
 from gateway.bootstrap import House
@@ -16,7 +16,7 @@ from service.fitness import Fitness
 from service.front import Front
 from service.readiness import Readiness
 
-ROUTES: Final[tuple[ControllerRouterHandler, ...]] = (
+ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     jobs.run,
     jobs.read,
     jobs.cancel,

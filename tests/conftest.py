@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -64,6 +64,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.s3)
         if asked & {"postgres", "postgres_url"}:
             item.add_marker(pytest.mark.postgres)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a part of a parallel run: hand the account to the process that writes the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        account = session.config.stash[REPORT]
+        output["servers"] = {"ran": account.ran, "missing": account.missing}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """In a parallel run: take over what one part has seen of the servers."""
+    seen = getattr(node, "workeroutput", {}).get("servers", {})
+    account = node.config.stash[REPORT]
+    account.ran.update(seen.get("ran", {}))
+    account.missing.update(seen.get("missing", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -71,7 +71,8 @@ class Door:
     ) -> None:
         await self.client.aclose()
         if self._server is not None:
-            self._server.should_exit = True
+            # Nobody is left to be polite to.
+            self._server.should_exit = self._server.force_exit = True
         await asyncio.to_thread(self._thread.join, 30)
         await self.database.close()
 

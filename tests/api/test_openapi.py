@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
-from litestar.routes import HTTPRoute
 
 from gateway.images import catalogue
 from gateway.jobs import states
@@ -83,7 +82,7 @@ def _references(value: object) -> list[str]:
 
 def test_the_upstreams_parameters_are_the_catalogues() -> None:
     """What the upstream's document says of flux-2-max's parameters is what the catalogue pins."""
-    described = stored("pixeldojo.json")["components"]["schemas"]["RunFlux2"]["properties"]
+    described = dict(stored("pixeldojo.json")["components"]["schemas"]["RunFlux2"]["properties"])
     for parameter in catalogue.load().model("flux-2-max").parameters:
         schema = described.pop(parameter.name)
         assert schema.get("default") == parameter.default

@@ -1,5 +1,7 @@
 """The service as a process: how it starts, what it writes, how it ends."""
 
+import asyncio
+import json
 import re
 import signal
 import sys
@@ -10,10 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.storage import database, schema
+from gateway.storage import database, schema, tables
 from tests.api.door import ADMIN_TOKEN, GOOD, SECRET_KEY, Door, environment
-
-from tests.support import ports
+from tests.support import ports, wait
 from tests.support.process import Process, StartProcess
 
 SERVE = (sys.executable, "-m", "service")
@@ -64,13 +65,14 @@ async def test_a_mistake_in_the_settings_is_one_line(
 
 async def test_a_port_that_is_taken_is_one_line(start_process: StartProcess, environ: dict[str, str]) -> None:
     """A second service on the same port ends with one line that names TORII_PORT; the first serves on."""
-    _, client = served(start_process, environ)
+    first, client = served(start_process, environ)
     second = start_process(SERVE, environ, name="second")
     assert second.wait_end(20) == 2
     assert second.output().startswith(f"TORII_PORT: cannot listen on 127.0.0.1 port {environ['TORII_PORT']}")
     assert second.output().count("\n") == 1
     with client:
         assert client.get("/health/live").status_code == 200
+    first.kill()
 
 
 async def test_sigterm_gives_notice_and_then_ends(start_process: StartProcess, environ: dict[str, str]) -> None:
@@ -106,6 +108,38 @@ async def test_a_second_signal_ends_it_at_once(
     assert "Traceback" not in process.output()
 
 
+async def test_a_request_under_way_is_finished(start_process: StartProcess, environ: dict[str, str]) -> None:
+    """A request whose body is still coming when the process is told to end gets its answer, and its job exists."""
+    minting = Door(environ)
+    authorization = (await minting.caller())["Authorization"]
+    process, client = served(start_process, environ)
+    client.close()
+    reader, writer = await asyncio.open_connection(ports.LOOPBACK, int(environ["TORII_PORT"]))
+    body = json.dumps(GOOD).encode()
+    lines = (
+        "POST /api/v1/models/flux-2-max/run HTTP/1.1",
+        "Host: torii",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"Authorization: {authorization}",
+        "",
+        "",
+    )
+    writer.write("\r\n".join(lines).encode() + body[:5])
+    await writer.drain()
+    process.signal(signal.SIGINT)
+    await wait.until(lambda: "Shutting down" in process.output(), timeout_s=5, what="the service no longer listens")
+    writer.write(body[5:])
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert process.wait_end() == 0
+    assert len(await minting.rows(tables.jobs)) == 1
+    await minting.client.aclose()
+    await minting.database.close()
+
+
 async def test_nothing_secret_reaches_the_log(start_process: StartProcess, environ: dict[str, str]) -> None:
     """Keys, tokens, signatures and prompts reach neither the log nor an answer, whatever was sent where."""
     token = "metrics-" + "m" * 32
@@ -135,7 +169,8 @@ async def test_nothing_secret_reaches_the_log(start_process: StartProcess, envir
             client.get("/health/live", headers={"X-Request-ID": key, "User-Agent": key}),
         ]
     shown: list[Any] = [answer.text for answer in answers]
-    process.end()
+    process.signal(signal.SIGINT)
+    assert process.wait_end() == 0
     log = process.output()
     assert log.count('"event": "request"') >= 6
     assert re.search(r'"job_id": "job_\w+"', log)

@@ -27,8 +27,9 @@ def test_nothing_is_named_for_a_drawer() -> None:
 
 
 def test_no_module_keeps_mutable_state() -> None:
-    """What a module holds at its top level cannot grow or change."""
-    assert not (found := tree.findings(lambda _, source: house.mutable_globals(source))), tree.listed(found)
+    """What a module holds at its top level cannot grow or change; a table of cases in a test may be a plain list."""
+    held = tree.findings(lambda _, source: house.mutable_globals(source), *tree.SHIPPED)
+    assert not held, tree.listed(held)
     assert not (found := tree.findings(lambda _, source: house.rebound_globals(source))), tree.listed(found)
 
 

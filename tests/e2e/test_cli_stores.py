@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway import bootstrap, ids
+from gateway import bootstrap, errors, ids
 from gateway.images import catalogue
 from gateway.jobs import accept, queue
 from gateway.jobs.attempts import Outcome
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
+from gateway.ledger import proof
 from gateway.settings import keyring, values
 from gateway.settings.values import Purpose
 from gateway.storage import schema, tables, valkey
-from gateway.tenancy import keys
+from gateway.tenancy import keys, scopes, teams
 
 TORII = str(Path(sys.executable).with_name("torii"))
 SECRET = "secret key of these tests; long enough"
@@ -61,25 +62,30 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, sqlite_url: str, redis_url: str) -> Desk:
-    """A desk with a migrated database."""
+    """A desk whose database is still empty."""
     settings = {"TORII_DATABASE_URL": sqlite_url, "TORII_REDIS_URL": redis_url, "TORII_SECRET_KEY": SECRET}
-    made = Desk(tmp_path, settings)
-    assert made.json("migrate") == {"changed": True, "release": schema.RELEASE}
-    return made
+    return Desk(tmp_path, settings)
 
 
 @pytest.fixture
 async def stores(desk: Desk) -> AsyncIterator[bootstrap.Stores]:
-    """The same stores, for the test itself."""
+    """The same stores for the test itself, migrated."""
     async with bootstrap.stores(values.read(Purpose.STORE, desk.settings, env_file=None)) as opened:
+        await schema.migrate(opened.database)
         yield opened
 
 
-async def ordered(stores: bootstrap.Stores, team: str, key_id: str) -> Job:
-    """A job, as the front door accepts one."""
+async def ordered(stores: bootstrap.Stores) -> Job:
+    """A job of team drawing, as the front door accepts one."""
+    now = stores.clock.now()
+    ring = keyring.derive(stores.settings.secret_key).api_keys
+    async with stores.database.write() as tx:
+        team = await teams.create(tx, "drawing", now)
+        key, _ = await keys.create(tx, team.id, "test", scopes.DEFAULT, ring, now)
+        await teams.create(tx, "other", now)
     async with valkey.open(stores.settings.reveal("redis_url")) as redis:
         counter = Counter(stores.database, catalogue.load(), queue.open(redis), stores.clock)
-        return await accept.accept(counter, accept.Caller(team, key_id), "flux-2-max", {"prompt": "a gate"})
+        return await accept.accept(counter, accept.Caller(team.id, key.id), "flux-2-max", {"prompt": "a gate"})
 
 
 async def audited(stores: bootstrap.Stores) -> list[tuple[str, str, str]]:
@@ -90,21 +96,20 @@ async def audited(stores: bootstrap.Stores) -> list[tuple[str, str, str]]:
 
 
 async def test_teams_and_keys(desk: Desk, stores: bootstrap.Stores) -> None:
-    """A key's text is shown once and is good until it is revoked; every change is in the audit log, without a secret."""
+    """A key's text is shown once and is good until it is revoked; each change is audited, without a secret."""
     team = desk.json("team", "create", "drawing")
     made = desk.json("key", "create", "drawing", "--name", "ci", "--scope", "read", "--expires", "30d")
     text = made.pop("key")
-    assert made["scopes"] == ["read"]
     ring = keyring.derive(stores.settings.secret_key).api_keys
     known = await keys.recognise(stores.database, text, ring, datetime.now(UTC))
-    assert (known.id, known.team_id) == (made["id"], team["id"])
+    assert (known.id, known.team_id, known.scopes) == (made["id"], team["id"], frozenset({scopes.Scope.READ}))
 
     listed = desk.json("key", "list", team["id"])
     assert [(key["id"], key["state"]) for key in listed] == [(made["id"], "living")]
     assert text not in json.dumps(listed)
-    assert desk.json("key", "revoke", made["id"])["revokedAt"] is not None
-    assert desk.json("key", "list", "drawing")[0]["state"] == "revoked"
-    assert desk.json("team", "list") == [team]
+    assert desk.json("key", "revoke", text)["revokedAt"] is not None
+    with pytest.raises(errors.NotAuthenticated):
+        await keys.recognise(stores.database, text, ring, datetime.now(UTC))
     assert desk.json("team", "show", "drawing")["livingKeys"] == 0
 
     assert await audited(stores) == [
@@ -116,9 +121,9 @@ async def test_teams_and_keys(desk: Desk, stores: bootstrap.Stores) -> None:
         assert text not in str((await connection.execute(sa.select(tables.audit))).all())
 
 
+@pytest.mark.usefixtures("stores")
 def test_text_for_people(desk: Desk) -> None:
-    """Without --json there are tables and sentences, and the key stands on a line of its own."""
-    assert "torii team create NAME" in desk.run("team", "list").stdout
+    """Without --json there are tables and sentences, and a key stands on a line of its own."""
     assert "team drawing made" in desk.run("team", "create", "drawing").stdout
     assert desk.run("key", "create", "drawing").stdout.splitlines()[0].startswith("torii_")
     table = desk.run("key", "list", "drawing").stdout
@@ -127,52 +132,39 @@ def test_text_for_people(desk: Desk) -> None:
     assert "\x1b" not in table
 
 
+@pytest.mark.usefixtures("stores")
 def test_what_is_not_there(desk: Desk) -> None:
     """Each name that is not known or not allowed is named in the line."""
     assert "no team 'nobody'" in desk.refused("key", "create", "nobody")
-    assert "name:" in desk.refused("team", "create", "No Blanks")
-    assert "no key 'abc'" in desk.refused("key", "revoke", "abc")
-    assert "--expires" in desk.refused("key", "create", "nobody", "--expires", "soon")
     assert "no job 'job_1'" in desk.refused("jobs", "show", "job_1")
-    assert "exactly one of --charged" in desk.refused("jobs", "settle", "job_1")
 
 
 async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: bootstrap.Stores) -> None:
     """An operator sees a job and takes it back while it is queued; an ended one is left alone."""
-    team = desk.json("team", "create", "drawing")
-    key = desk.json("key", "create", "drawing")
-    job = await ordered(stores, team["id"], key["id"])
-
+    job = await ordered(stores)
     rows = desk.json("jobs", "list", "--team", "drawing", "--state", "queued")
     assert [(row["id"], row["team"], row["credits"]) for row in rows] == [(job.id, "drawing", 2)]
-    assert desk.json("jobs", "list", "--state", "running") == []
     page = desk.json("jobs", "show", job.id)
     assert (page["jobId"], page["team"], page["parameters"]["prompt"]) == (job.id, "drawing", "a gate")
     assert desk.json("jobs", "requeue", job.id)["state"] == "queued"
 
-    desk.json("team", "create", "other")
     assert "has no job" in desk.refused("jobs", "cancel", job.id, "--team", "other")
     assert desk.json("jobs", "cancel", job.id)["state"] == "cancelled"
     assert "nothing left to do" in desk.refused("jobs", "requeue", job.id)
-    assert "only a job whose submission is unknown" in desk.refused("jobs", "settle", job.id, "--charged")
-    watched = desk.run("jobs", "watch", job.id, "--json")
-    assert (json.loads(watched.stdout)["state"], watched.returncode) == ("cancelled", 1)
+    assert desk.json("jobs", "watch", job.id, status=1)["state"] == "cancelled"
     assert ("cli", "job.cancel", job.id) in await audited(stores)
 
 
 async def test_a_doubt_is_settled(desk: Desk, stores: bootstrap.Stores) -> None:
     """An unknown submission that is quiet can be settled, once, and the ledger stays right."""
-    team = desk.json("team", "create", "drawing")
-    key = desk.json("key", "create", "drawing")
-    job = await ordered(stores, team["id"], key["id"])
+    job = await ordered(stores)
     await make_unknown(stores, job)
-
     assert "never sent again" in desk.refused("jobs", "requeue", job.id)
     settled = desk.json("jobs", "settle", job.id, "--not-charged")
     assert (settled["state"], settled["error"], settled["credits"]) == ("failed", "submission_unknown", 0)
-    desk.refused("jobs", "settle", job.id, "--not-charged")
-    parts = {part["part"]: part["health"] for part in desk.json("doctor", status=1)["parts"]}
-    assert parts["ledger"] == "ok"
+    assert "only a job whose submission is unknown" in desk.refused("jobs", "settle", job.id, "--charged")
+    async with stores.database.read() as connection:
+        assert await proof.differences(connection) == []
 
 
 async def make_unknown(stores: bootstrap.Stores, job: Job) -> None:
@@ -198,44 +190,37 @@ async def make_unknown(stores: bootstrap.Stores, job: Job) -> None:
         )
 
 
+@pytest.mark.usefixtures("stores")
 def test_doctor_names_each_part(desk: Desk) -> None:
     """Doctor says part by part what is well; without a worker something is broken, and the exit status says so."""
     done = desk.run("doctor")
     assert done.returncode == 1
     words = dict(line.split(maxsplit=2)[:2] for line in done.stdout.splitlines())
-    assert words == {
-        "settings": "ok",
-        "database": "ok",
-        "ledger": "ok",
-        "keys": "ok",
-        "redis": "ok",
-        "archive": "ok",
-        "workers": "BROKEN",
-        "upstream": "ok",
-    }
+    well = ("settings", "database", "ledger", "keys", "redis", "archive", "upstream")
+    assert words == {**dict.fromkeys(well, "ok"), "workers": "BROKEN"}
 
 
-def test_doctor_finds_what_is_wrong(desk: Desk) -> None:
+async def test_doctor_finds_what_is_wrong(desk: Desk, stores: bootstrap.Stores) -> None:
     """Each part that is wrong is found, though others are wrong too."""
-    desk.json("team", "create", "drawing")
-    desk.json("key", "create", "drawing")
+    job = await ordered(stores)
+    async with stores.database.write() as tx:
+        await tx.execute(tables.balances.update().values(held_micros=tables.balances.c.held_micros + 1))
     wrong = {
-        "TORII_SECRET_KEY": "another secret, and none of the older ones",
+        "TORII_SECRET_KEY": "another secret; none of the older ones is here",
         "TORII_REDIS_URL": "redis://127.0.0.1:1/0",
         "TORII_ARCHIVE_URL": "/dev/null/archive",
         "TORII_PROT": "8701",
     }
     done = desk.run("doctor", "--json", **wrong)
     assert done.returncode == 1
-    health = {part["part"]: part["health"] for part in json.loads(done.stdout)["parts"]}
-    assert health["settings"] == "warning"
-    assert health["keys"] == "warning"
-    assert health["redis"] == "broken"
-    assert health["archive"] == "broken"
-    assert health["ledger"] == "ok"
+    parts = {part["part"]: part for part in json.loads(done.stdout)["parts"]}
+    assert parts["settings"]["says"] == "TORII_PROT is not a setting, TORII_PORT is"
+    assert parts["keys"]["health"] == "warning"
+    assert job.team_id in parts["ledger"]["says"]
+    assert [parts[name]["health"] for name in ("redis", "archive", "ledger")] == ["broken"] * 3
 
 
 def test_migrate_twice(desk: Desk) -> None:
-    """A second migrate changes nothing and is no mistake."""
-    assert desk.json("migrate") == {"changed": False, "release": schema.RELEASE}
+    """Migrate makes the schema; a second one changes nothing and is no mistake."""
+    assert desk.json("migrate") == {"changed": True, "release": schema.RELEASE}
     assert "already" in desk.run("migrate").stdout

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("gateway", "service", "workers", "cli", "emulator", "bench", "tests")
+SHIPPED = ("gateway", "service", "workers", "cli", "emulator", "bench")
+PARTS = (*SHIPPED, "tests")
 
 
 def modules(*parts: str) -> list[Path]:
