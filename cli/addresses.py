@@ -2,12 +2,14 @@
 
 import errno
 import socket
+from types import MappingProxyType
+from typing import Final
 
 from gateway import errors
 from gateway.settings import shapes
 
 LOOPBACK = "127.0.0.1"
-_ANY = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104  compared with, never bound here
+_ANY: Final = MappingProxyType({"0.0.0.0": LOOPBACK, "::": "::1"})  # noqa: S104  compared with, never bound here
 
 
 def free(wanted: int = 0) -> int:

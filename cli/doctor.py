@@ -1,7 +1,8 @@
 """``torii doctor``: looks at every part and says what is wrong with it, a line each. Repairs nothing."""
 
 import asyncio
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import typer
 from rich.text import Text
@@ -12,7 +13,9 @@ from cli.screen import AsJson
 
 app = typer.Typer(add_completion=False)
 
-_SIGNS = {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
+_SIGNS: Final = MappingProxyType(
+    {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
+)
 
 
 @app.command()

@@ -2,11 +2,13 @@
 
 import re
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 
 from gateway import errors
 
 _SPAN = re.compile(r"([0-9]{1,9})([mhdw])", re.ASCII)
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS: Final = MappingProxyType({"m": "minutes", "h": "hours", "d": "days", "w": "weeks"})
 
 
 def moment(text: str, now: datetime) -> datetime:

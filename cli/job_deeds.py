@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +22,7 @@ from gateway.jobs.states import ENDED, State
 from gateway.storage import valkey
 from gateway.tenancy import audit, teams
 
-_STEPS = {State.RUNNING: Step.POLL, State.ARCHIVING: Step.ARCHIVE}
+_STEPS: Final = MappingProxyType({State.RUNNING: Step.POLL, State.ARCHIVING: Step.ARCHIVE})
 
 
 async def cancel(job_id: str, team: str | None) -> dict[str, Any]:

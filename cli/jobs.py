@@ -1,7 +1,8 @@
 """``torii jobs``: lists, shows and watches jobs, and carries out an operator's deeds on them."""
 
 import asyncio
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,16 +16,18 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="List, show, watch, cancel, requeue and settle jobs."
 )
 
-_COLUMNS = {
-    "id": "ID",
-    "state": "STATE",
-    "team": "TEAM",
-    "model": "MODEL",
-    "createdAt": "CREATED",
-    "tookS": "TOOK S",
-    "credits": "CREDITS",
-    "error": "ERROR",
-}
+_COLUMNS: Final = MappingProxyType(
+    {
+        "id": "ID",
+        "state": "STATE",
+        "team": "TEAM",
+        "model": "MODEL",
+        "createdAt": "CREATED",
+        "tookS": "TOOK S",
+        "credits": "CREDITS",
+        "error": "ERROR",
+    }
+)
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
 

@@ -1,7 +1,8 @@
 """``torii key``: makes, lists and revokes keys, straight on the stores. A key's text is printed once, kept nowhere."""
 
 import asyncio
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -17,15 +18,17 @@ from gateway.tenancy.scopes import Scope
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke the keys of teams.")
 
-_COLUMNS = {
-    "id": "ID",
-    "name": "NAME",
-    "scopes": "SCOPES",
-    "state": "STATE",
-    "createdAt": "CREATED",
-    "expiresAt": "EXPIRES",
-    "lastUsedAt": "LAST USED",
-}
+_COLUMNS: Final = MappingProxyType(
+    {
+        "id": "ID",
+        "name": "NAME",
+        "scopes": "SCOPES",
+        "state": "STATE",
+        "createdAt": "CREATED",
+        "expiresAt": "EXPIRES",
+        "lastUsedAt": "LAST USED",
+    }
+)
 _NAME_CHARACTERS_MAX = 200
 
 

@@ -1,7 +1,8 @@
 """``torii team``: makes and lists teams, straight on the stores. Holds no rule about teams."""
 
 import asyncio
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,7 +14,7 @@ from gateway.tenancy.teams import Team
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make and list teams.")
 
-_COLUMNS = {"name": "NAME", "id": "ID", "createdAt": "CREATED", "maxQueueS": "MAX QUEUE S"}
+_COLUMNS: Final = MappingProxyType({"name": "NAME", "id": "ID", "createdAt": "CREATED", "maxQueueS": "MAX QUEUE S"})
 
 
 @app.command()

@@ -56,7 +56,8 @@ def run(settings: Settings) -> None:
     Raises ``SettingError`` before anything is served: the port cannot be had, the database cannot be reached or has
     another schema, the catalogue is wrong. Its message is one line that names the setting.
     """
-    logs.configure(prompts=settings.log_prompts, hidden=settings.secrets())
+    # Until it serves, all that it says is the one line about why it cannot.
+    _log(settings, "ERROR")
     with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listener))
 
@@ -77,8 +78,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with bootstrap.house(settings) as house:
+        _log(settings, "INFO")
         log.info("serving", url=settings.public_url, host=settings.host, port=settings.port)
         await build(house).serve(sockets=[listener])
+
+
+def _log(settings: Settings, level: str) -> None:
+    logs.configure(level=level, prompts=settings.log_prompts, hidden=settings.secrets())
 
 
 def build(house: House) -> "Server":

@@ -44,16 +44,16 @@ async def test_another_teams_job_is_not_there(any_door: Door) -> None:
     assert [row["state"] for row in await any_door.rows(tables.jobs)] == ["queued"]
 
 
-@pytest.mark.parametrize(
-    "job_id", ["job_", "job_%00", "%00", "job_" + "x" * 5000, "job_%F0%9F%8C%8A", "job_%FF", "1", "job_'--", "%2e%2e"]
-)
-async def test_an_id_that_is_none_is_not_found(any_door: Door, job_id: str) -> None:
+NO_IDS = ("job_", "job_%00", "%00", "job_" + "x" * 5000, "job_%F0%9F%8C%8A", "job_%FF", "1", "job_'--", "%2e%2e")
+
+
+async def test_an_id_that_is_none_is_not_found(any_door: Door) -> None:
     """Whatever stands in an id's place is a 404, on each database, and never reaches a statement."""
     headers = await any_door.caller()
-    request = any_door.client.build_request("GET", "/", headers=headers)
-    request.url = request.url.copy_with(raw_path=f"/api/v1/jobs/{job_id}".encode())
-    answer = await any_door.client.send(request)
-    assert answer.status_code == 404
+    for job_id in NO_IDS:
+        request = any_door.client.build_request("GET", "/", headers=headers)
+        request.url = request.url.copy_with(raw_path=f"/api/v1/jobs/{job_id}".encode())
+        assert (await any_door.client.send(request)).status_code == 404, job_id
 
 
 async def test_a_scope_grants_what_its_sentence_says(any_door: Door) -> None:

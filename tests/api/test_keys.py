@@ -12,30 +12,31 @@ from tests.api.door import ADMIN_TOKEN, GOOD, Door
 RUN = "/api/v1/models/flux-2-max/run"
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        None,
-        "",
-        "Bearer",
-        "Bearer torii_",
-        "Bearer garbage",
-        "Basic dG9yaWk6dG9yaWk=",
-        "torii_000000000000_0000000000000000000000000000000000000000000000000",
-        f"Bearer {ADMIN_TOKEN}",
-        f"Bearer {keytext.mint().reveal()}",
-        "Bearer " + "x" * 10_000,
-        "Bearer \xff\xfe",
-    ],
+WRONG = (
+    None,
+    "",
+    "Bearer",
+    "Bearer torii_",
+    "Bearer garbage",
+    "Basic dG9yaWk6dG9yaWk=",
+    "torii_000000000000_0000000000000000000000000000000000000000000000000",
+    f"Bearer {ADMIN_TOKEN}",
+    f"Bearer {keytext.mint().reveal()}",
+    "Bearer " + "x" * 10_000,
+    "Bearer \xff\xfe",
 )
-async def test_without_a_good_key_nobody_is_let_in(door: Door, authorization: str | None) -> None:
+
+
+async def test_without_a_good_key_nobody_is_let_in(any_door: Door) -> None:
     """A missing, malformed or unknown key is a 401 with `WWW-Authenticate`, before the body is looked at."""
-    headers = httpx.Headers({} if authorization is None else {"Authorization": authorization}, encoding="latin-1")
-    for method, path in (("POST", RUN), ("GET", "/api/v1/jobs/job_1"), ("POST", "/api/v1/jobs/job_1/cancel")):
-        answer = await door.client.request(method, path, headers=headers, content=b"no json")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
-        assert answer.json()["error"]["type"] == "authentication_error"
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    for authorization in WRONG:
+        given = {} if authorization is None else {"Authorization": authorization}
+        headers = httpx.Headers(given, encoding="latin-1")
+        for method, path in (("POST", RUN), ("GET", "/api/v1/jobs/job_1"), ("POST", "/api/v1/jobs/job_1/cancel")):
+            answer = await any_door.client.request(method, path, headers=headers, content=b"no json")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+            assert answer.json()["error"]["type"] == "authentication_error"
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_a_key_in_the_query_is_no_key(door: Door) -> None:

@@ -1,4 +1,4 @@
-"""`torii up` as a newcomer meets it: one command to a picture, an orderly end, and everything there at the next start."""
+"""`torii up` as a newcomer meets it: one command to a picture, an orderly end, and all still there."""
 
 import json
 import os
@@ -14,9 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import StartProcess
 from tests.support import ports, wait
-from tests.support.process import Process
+from tests.support.process import Process, StartProcess
 
 TORII = str(Path(sys.executable).with_name("torii"))
 #: Generous: the machine may be busy with other tests.
@@ -41,10 +40,10 @@ def begin(start_process: StartProcess, settings: Mapping[str, str], *words: str)
 def children(process: Process) -> dict[str, int]:
     """The parts that run, by name."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
     )
     marks = {"valkey-server": "valkey", "-m emulator": "emulator", "cli serve": "service", "cli work": "worker"}
-    found = {}
+    found: dict[str, int] = {}
     for line in listed.stdout.splitlines():
         pid, _, command = line.strip().partition(" ")
         found |= {name: int(pid) for mark, name in marks.items() if mark in command}
