@@ -16,6 +16,8 @@ app = typer.Typer(add_completion=False)
 _SIGNS: Final = MappingProxyType(
     {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
 )
+    {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
+)
 
 
 @app.command()

@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gateway import errors
 
-#: How long a writer waits for SQLite's one write lock, and a caller for a pooled connection.
 LOCK_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_S = 15.0
@@ -86,20 +85,23 @@ def _unavailable(cause: BaseException) -> errors.StoreUnavailable:
     return errors.StoreUnavailable()
 
 
-def open(url: str) -> Database:
-    """A database by its URL; connects lazily, so an unreachable server shows at the first statement."""
+def open(url: str, lock_wait_s: float = LOCK_WAIT_S) -> Database:
+    """A database by its URL; connects lazily, so an unreachable server shows at the first statement.
+
+    ``lock_wait_s`` is how long a writer waits for SQLite's one write lock, and anyone for a pooled connection.
+    """
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(parsed)
-    return _open_postgresql(parsed)
+        return _open_sqlite(parsed, lock_wait_s)
+    return _open_postgresql(parsed, lock_wait_s)
 
 
-def _open_postgresql(url: sa.URL) -> Database:
+def _open_postgresql(url: sa.URL, lock_wait_s: float) -> Database:
     writer = create_async_engine(
         url,
         pool_size=10,
         max_overflow=10,
-        pool_timeout=LOCK_WAIT_S,
+        pool_timeout=lock_wait_s,
         pool_pre_ping=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
@@ -131,14 +133,14 @@ def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     connection.commit()
 
 
-def _open_sqlite(url: sa.URL) -> Database:
+def _open_sqlite(url: sa.URL, lock_wait_s: float) -> Database:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    connect_args = {"timeout": LOCK_WAIT_S}
+    connect_args = {"timeout": lock_wait_s}
     reader = create_async_engine(url, pool_size=4, max_overflow=4, connect_args=connect_args, hide_parameters=True)
     # One writer a process: the rest wait in line here, in order, rather than in SQLite's lock, by chance.
     writer = create_async_engine(
-        url, pool_size=1, max_overflow=0, pool_timeout=LOCK_WAIT_S, connect_args=connect_args, hide_parameters=True
+        url, pool_size=1, max_overflow=0, pool_timeout=lock_wait_s, connect_args=connect_args, hide_parameters=True
     )
     for engine in (reader, writer):
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)

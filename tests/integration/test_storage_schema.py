@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 
 from gateway import errors
 from gateway.storage import database, schema, tables
+from gateway.storage.database import Database
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  a time without a zone is what the test is about
 
@@ -97,11 +98,10 @@ async def test_sqlite_keeps_its_promises(sqlite_url: str) -> None:
             for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
                 assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar_one() == value
         async with opened.write() as tx:
-            other = database.open(sqlite_url + "?timeout=0.1")
+            other = database.open(sqlite_url, lock_wait_s=0.1)
             try:
                 with pytest.raises(errors.StoreUnavailable):
-                    async with other.write():
-                        pass
+                    await schema.migrate(other)
             finally:
                 await other.close()
             await tx.execute(sa.select(sa.literal(1)))
@@ -109,15 +109,20 @@ async def test_sqlite_keeps_its_promises(sqlite_url: str) -> None:
         await opened.close()
 
 
+async def half_way(opened: Database) -> None:
+    """Write something, then break off."""
+    async with opened.write() as tx:
+        await tx.execute(tables.upstream_account.update().values(pause_reason="half-way"))
+        raise RuntimeError("half-way")
+
+
 async def test_a_broken_block_leaves_nothing_behind(database_url: str) -> None:
     """An exception inside a unit of work takes back everything that was written in it."""
     opened = database.open(database_url)
     try:
         await schema.migrate(opened)
-        with pytest.raises(RuntimeError):
-            async with opened.write() as tx:
-                await tx.execute(tables.upstream_account.update().values(pause_reason="half-way"))
-                raise RuntimeError
+        with pytest.raises(RuntimeError, match="half-way"):
+            await half_way(opened)
         async with opened.read() as connection:
             reason = (await connection.execute(sa.select(tables.upstream_account.c.pause_reason))).scalar_one()
         assert reason is None
