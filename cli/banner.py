@@ -58,7 +58,8 @@ class Welcome:
             out.print(facts, soft_wrap=True)
         else:
             out.print(Panel(facts, title="Torii is up", box=box.ROUNDED, border_style="green", expand=False))
-        out.print("Order a picture and save it as picture.png, in another terminal:\n", style="bold")
+        price = "" if self.emulated_s is not None else " (for real credits)"
+        out.print(f"Order a picture{price} and save it as picture.png, in another terminal:\n", style="bold")
         out.print(Text(self.picture_line()), soft_wrap=True)
         out.print("\nOr just order it; the answer says where to read on:\n", style="bold")
         out.print(Text(self.order_line()), soft_wrap=True)

@@ -16,8 +16,6 @@ app = typer.Typer(add_completion=False)
 _SIGNS: Final = MappingProxyType(
     {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
 )
-    {Health.OK: ("ok", "green"), Health.WARNING: ("warning", "yellow"), Health.BROKEN: ("BROKEN", "bold red")}
-)
 
 
 @app.command()

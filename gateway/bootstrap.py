@@ -74,7 +74,7 @@ class House:
 @asynccontextmanager
 async def stores(settings: Settings) -> AsyncIterator[Stores]:
     """The stores of those settings, closed at the end; connects at the first statement."""
-    opened = database.open(settings.reveal("database_url"))
+    opened = _database(settings)
     try:
         yield Stores(settings, opened, SystemClock())
     finally:
@@ -89,12 +89,12 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     its schema is not one that this release works with. Redis and the archive may come later.
     """
     registry = CollectorRegistry()
-    opened = database.open(settings.reveal("database_url"))
+    opened = _database(settings)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
     try:
         models = catalogue.load(settings.catalogue)
-        objects = bucket.open(settings.archive_url, aws.access(settings))
+        objects = _bucket(settings)
         await reach(opened)
         yield House(
             settings=settings,
@@ -113,6 +113,24 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             objects.close()
         await redis.aclose()
         await opened.close()
+
+
+def _database(settings: Settings) -> Database:
+    try:
+        return database.open(settings.reveal("database_url"))
+    except OSError as error:
+        raise errors.SettingError(
+            f"TORII_DATABASE_URL: its folder cannot be made ({error.strerror})", param="TORII_DATABASE_URL"
+        ) from error
+
+
+def _bucket(settings: Settings) -> Bucket:
+    try:
+        return bucket.open(settings.archive_url, aws.access(settings))
+    except errors.ArchiveUnavailable as error:
+        raise errors.SettingError(
+            "TORII_ARCHIVE_URL: the archive's folder cannot be made or written", param="TORII_ARCHIVE_URL"
+        ) from error
 
 
 async def reach(opened: Database) -> None:

@@ -191,7 +191,7 @@ class RateLimited(ToriiError):
 
 
 class Unavailable(ToriiError):
-    """A part of the gateway does not answer at the moment; nothing was created or charged."""
+    """A part of the gateway does not answer at the moment."""
 
     code = "unavailable"
 
@@ -200,7 +200,7 @@ class Unavailable(ToriiError):
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer at the moment; nothing was created or charged."""
+    """The database does not answer at the moment."""
 
     code = "store_unavailable"
 

@@ -182,8 +182,6 @@ def _run_bodies(models: Catalogue) -> dict[str, Json]:
     for model in models:
         body = schema.request_schema(model)
         body["properties"]["torii"] = _reference(RunOptions.__name__)
-        # Refused by this release, whatever the model.
-        body["properties"].pop("webhook_url", None)
         sharers = next((names for known, names in found if known == body), None)
         if sharers is None:
             found.append((body, [model.api_id]))

@@ -20,11 +20,6 @@ Json = dict[str, Any]
 def request_schema(model: Model) -> Json:
     """The JSON Schema of a body of ``POST /models/{apiId}/run``, with the fields that are not the model's own."""
     properties = {parameter.name: _property(parameter) for parameter in model.parameters}
-    properties["webhook_url"] = {
-        "type": "string",
-        "format": "uri",
-        "description": "Called when the job has ended.",
-    }
     properties["torii"] = {
         "type": "object",
         "description": "The gateway's own options, never sent upstream.",

@@ -16,7 +16,7 @@ from gateway.storage import tables
 from gateway.storage.database import Database
 
 #: Grows by one with each release whose migrations change the schema.
-RELEASE = 1
+RELEASE = 2
 
 #: Any number, the same in each process: makes two migrations at once wait for each other on PostgreSQL.
 _MIGRATION_LOCK = 0x746F726969
@@ -39,8 +39,7 @@ async def migrate(database: Database, revision: str = "head") -> None:
             for limit in ("lock_timeout", "transaction_timeout", "statement_timeout"):
                 await tx.execute(
                     sa.text(
-                        f"SELECT set_config('{limit}', '0', true) "
-                        f"WHERE current_setting('{limit}', true) IS NOT NULL"
+                        f"SELECT set_config('{limit}', '0', true) WHERE current_setting('{limit}', true) IS NOT NULL"
                     )
                 )
             await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))

@@ -72,6 +72,18 @@ teams = sa.Table(
     sa.Column("name", _NAME, nullable=False, unique=True),
     _moment("created_at"),
     sa.Column("max_queue_s", sa.Integer, nullable=False, server_default="3600"),
+    #: New generations a minute, jobs in flight (none: no limit but the account's), jobs waiting.
+    sa.Column("rpm", sa.Integer, nullable=False, server_default="300"),
+    sa.Column("concurrency", sa.Integer, nullable=True),
+    sa.Column("queue_depth", sa.Integer, nullable=False, server_default="10000"),
+    #: What its orders may ask for; none allows everything. See ``gateway.admission.policy``.
+    sa.Column("policy", sa.JSON, nullable=True),
+    #: Takes no new orders; what it has goes on.
+    _moment("drained_at", nullable=True),
+    #: Its name is free again and its keys are dead; the ledger keeps its id.
+    _moment("deleted_at", nullable=True),
+    #: How much service it has had, for fair turns; see ``gateway.jobs.turns``.
+    sa.Column("turn_micros", _MICROS, nullable=False, server_default="0"),
 )
 
 api_keys = sa.Table(
@@ -88,6 +100,11 @@ api_keys = sa.Table(
     _moment("expires_at", nullable=True),
     _moment("revoked_at", nullable=True),
     _moment("last_used_at", nullable=True),
+    #: Its own limits below the team's; none where only the team's apply.
+    sa.Column("rpm", sa.Integer, nullable=True),
+    sa.Column("concurrency", sa.Integer, nullable=True),
+    #: The key that took its place, when it was rotated.
+    sa.Column("successor", _ID, nullable=True),
 )
 
 jobs = sa.Table(
@@ -102,6 +119,8 @@ jobs = sa.Table(
     sa.Column("parameters", sa.JSON, nullable=False),
     #: The caller's own, given back with the job and never sent upstream.
     sa.Column("details", sa.JSON, nullable=True),
+    #: Orders jobs within one team: the higher goes first.
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
     sa.Column("state", sa.String(24), nullable=False),
     #: Grows with each change that a caller can see.
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
@@ -143,6 +162,7 @@ jobs = sa.Table(
     sa.Index("ix_jobs_state_due", "state", "due_at"),
     sa.Index("ix_jobs_state_created", "state", "created_at"),
     sa.Index("ix_jobs_claimed_by", "claimed_by"),
+    sa.Index("ix_jobs_team_state", "team_id", "state", "priority", "created_at"),
 )
 
 #: One row for each time a paid POST may have been sent: the row comes first.
@@ -221,6 +241,56 @@ balances = sa.Table(
     sa.Column("spent_micros", _MICROS, nullable=False),
 )
 
+#: What a team or one of its keys may have spent and held in a window; the hard limit is never passed by a new hold.
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
+    #: Empty for the team as a whole.
+    sa.Column("key_id", _ID, primary_key=True),
+    #: ``day``, ``month`` or ``total``, in UTC.
+    sa.Column("window", sa.String(8), primary_key=True),
+    sa.Column("limit_micros", _MICROS, nullable=False),
+    sa.Column("soft_micros", _MICROS, nullable=True),
+    #: The period in which the soft limit was last passed, so that each passing warns once.
+    sa.Column("warned_period", sa.String(10), nullable=True),
+)
+
+#: A request that was accepted under an ``Idempotency-Key``, written in its job's own transaction.
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
+    sa.Column("route", _NAME, primary_key=True),
+    #: SHA-256 of the key's text, which may be anything.
+    sa.Column("key_hash", sa.String(64), primary_key=True),
+    sa.Column("body_hash", sa.String(64), nullable=False),
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
+    _moment("created_at", index=True),
+)
+
+#: What an operator has stopped: everything, a team or a model. Accepted jobs wait meanwhile.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    #: ``all``, ``team`` or ``model``.
+    sa.Column("scope", sa.String(8), primary_key=True),
+    #: The team's or model's id; empty for ``all``.
+    sa.Column("subject", _NAME, primary_key=True),
+    _moment("since_at"),
+)
+
+#: An operator's price for a model and resolution, in place of the catalogue's; or the mark that one is needed.
+prices = sa.Table(
+    "prices",
+    metadata,
+    sa.Column("model", _NAME, primary_key=True),
+    sa.Column("resolution", _NAME, primary_key=True),
+    sa.Column("micros", _MICROS, nullable=True),
+    #: Since a charge was above its hold; nothing more is sent until an operator prices it.
+    _moment("blocked_at", nullable=True),
+)
+
 #: The same sums by team and model, for counters that a scrape reads.
 spending = sa.Table(
     "spending",
@@ -262,10 +332,24 @@ upstream_account = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("remaining_micros", _MICROS, nullable=True),
     _moment("remaining_seen_at", nullable=True),
+    #: What the ledger expects the balance to be, and by how much the last answer differed.
+    sa.Column("expected_micros", _MICROS, nullable=True),
+    sa.Column("drift_micros", _MICROS, nullable=False, server_default="0"),
     _moment("paused_until", nullable=True),
     sa.Column("pause_reason", sa.String(40), nullable=True),
     _count("breaker_failures"),
     _moment("breaker_until", nullable=True),
+)
+
+#: Credits that came into the upstream account: seen as a rise of its balance, or told by an operator.
+topups = sa.Table(
+    "topups",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("amount_micros", _MICROS, nullable=False),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("reference", sa.String(200), nullable=True, unique=True),
+    _moment("created_at"),
 )
 
 #: How long the upstream took, as the interval between the last "not yet" and the first "done", in seconds.

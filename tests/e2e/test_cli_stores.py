@@ -123,20 +123,14 @@ async def test_teams_and_keys(desk: Desk, stores: bootstrap.Stores) -> None:
 
 @pytest.mark.usefixtures("stores")
 def test_text_for_people(desk: Desk) -> None:
-    """Without --json there are tables and sentences, and a key stands on a line of its own."""
+    """Without --json there are tables and sentences, a key stands on a line of its own, and no name is guessed."""
     assert "team drawing made" in desk.run("team", "create", "drawing").stdout
     assert desk.run("key", "create", "drawing").stdout.splitlines()[0].startswith("torii_")
+    assert "no team 'nobody'" in desk.refused("key", "create", "nobody")
     table = desk.run("key", "list", "drawing").stdout
     assert "LAST USED" in table
     assert "generate read" in table
     assert "\x1b" not in table
-
-
-@pytest.mark.usefixtures("stores")
-def test_what_is_not_there(desk: Desk) -> None:
-    """Each name that is not known or not allowed is named in the line."""
-    assert "no team 'nobody'" in desk.refused("key", "create", "nobody")
-    assert "no job 'job_1'" in desk.refused("jobs", "show", "job_1")
 
 
 async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: bootstrap.Stores) -> None:

@@ -29,7 +29,7 @@ def test_the_request_schema_is_a_schema() -> None:
 def test_the_request_schema_of_flux_2_max() -> None:
     """Types, defaults, enums and limits stand in the schema as in the catalogue; an absent seed has no default."""
     properties = schema.request_schema(MAX)["properties"]
-    assert list(properties) == [parameter.name for parameter in MAX.parameters] + ["webhook_url", "torii"]
+    assert list(properties) == [parameter.name for parameter in MAX.parameters] + ["torii"]
     bare = {name: {k: v for k, v in row.items() if k != "description"} for name, row in properties.items()}
     assert bare["prompt"] == {"type": "string", "minLength": 1, "maxLength": 10_000}
     assert bare["resolution"] == {"type": "string", "default": "1 MP", "enum": ["0.5 MP", "1 MP", "2 MP", "4 MP"]}
@@ -39,9 +39,9 @@ def test_the_request_schema_of_flux_2_max() -> None:
     assert all(row["description"] for row in properties.values())
 
 
-def test_the_upstreams_own_fields_are_in_the_schema() -> None:
-    """A body with webhook_url and torii, as callers send it here, is valid by the published schema."""
-    body = {"prompt": "a", "webhook_url": "https://example.org/hook", "torii": {"priority": 3}}
+def test_the_gateways_own_object_is_in_the_schema() -> None:
+    """A body with the torii object, as callers send it here, is valid by the published schema."""
+    body = {"prompt": "a", "torii": {"metadata": {"order": 3}}}
     jsonschema.validate(body, schema.request_schema(MAX))
 
 
