@@ -1,1 +1,1 @@
-"""The published measurements, each one command."""
+"""The published measurements, each one command: ``python -m bench``."""

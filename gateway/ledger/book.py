@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import ids
-from gateway.ledger import entries
+from gateway.ledger import budgets, entries
 from gateway.ledger.entries import Kind, Payer, Windows
 from gateway.storage import statements, tables
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,28 @@ class Hold:
     windows: Windows
 
 
-async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> None:
-    """Set the amount aside."""
-    await _post(tx, opened, Kind.HOLD, opened.amount_micros, at)
+async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> int | None:
+    """Set the amount aside within every budget, and say what is left of the tightest; none where nothing limits.
+
+    Raises ``BudgetExhausted``. The balances are looked at after they were moved: their rows are locked by then, so that
+    of any number of holds at once exactly those that fit are taken.
+    """
+    payer = opened.payer
+    limits = await budgets.of(tx, payer.team_id, payer.key_id)
+    used = await _post(tx, opened, Kind.HOLD, opened.amount_micros, at)
+    if not limits:
+        return None
+    standings = budgets.stand(limits, opened.windows, used)
+    budgets.require(standings, opened.amount_micros)
+    for passed in await budgets.warn(tx, standings):
+        log.warning(
+            "budget_soft_limit_passed",
+            team_id=payer.team_id,
+            key=passed.budget.key_id,
+            window=passed.budget.window,
+            period=passed.period,
+        )
+    return budgets.left_micros(standings)
 
 
 async def find(tx: AsyncConnection, job_id: str, attempt: int) -> Hold:
@@ -64,7 +86,8 @@ async def renew(tx: AsyncConnection, held: Hold, at: datetime) -> Hold:
     """Exchange the hold of an attempt that was surely not accepted for the next attempt's, in the same windows."""
     following = Hold(held.payer, held.job_id, held.attempt + 1, held.amount_micros, held.windows)
     await release(tx, held, at)
-    await hold(tx, following, at)
+    # Not a new hold: what was within the budget when the job was accepted is not taken back by a refusal.
+    await _post(tx, following, Kind.HOLD, following.amount_micros, at)
     return following
 
 
@@ -80,7 +103,8 @@ async def adjust(tx: AsyncConnection, held: Hold, amount_micros: int, at: dateti
 
 async def _post(
     tx: AsyncConnection, held: Hold, kind: Kind, amount_micros: int, at: datetime, note: str | None = None
-) -> None:
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Write the entry and move the sums; the balances as they are now: (spent, held) by (key, period)."""
     effect = entries.effect(kind, amount_micros)
     payer = held.payer
     await tx.execute(
@@ -99,7 +123,7 @@ async def _post(
             created_at=at,
         )
     )
-    await statements.upsert(
+    balances = await statements.upsert(
         tx,
         tables.balances,
         [
@@ -128,3 +152,4 @@ async def _post(
         ],
         add=("charged_micros", "refunded_micros"),
     )
+    return {(row.key_id, row.period): (row.spent_micros, row.held_micros) for row in balances}

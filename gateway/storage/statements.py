@@ -10,16 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 async def upsert(
     tx: AsyncConnection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str]
-) -> None:
+) -> Sequence[sa.Row[Any]]:
     """Insert each row, or add its ``add`` columns to the row that is there under the same primary key.
+
+    Gives the rows as they are now; they stay locked until the transaction ends.
 
     Rows are sorted by key first, so that two transactions lock the same rows in the same order and cannot deadlock.
     """
     keys = [column.name for column in table.primary_key.columns]
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
     insert: Any = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table).values(ordered)
-    await tx.execute(
+    written = await tx.execute(
         insert.on_conflict_do_update(
             index_elements=keys, set_={name: table.c[name] + insert.excluded[name] for name in add}
-        )
+        ).returning(table)
     )
+    return written.all()

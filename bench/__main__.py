@@ -1,0 +1,94 @@
+"""``python -m bench [NAME …] [--json FILE] [--quick] [--scale X]``: measures, prints tables, decides nothing.
+
+Every figure comes from real processes that end with the measurement. What cannot be measured here is said, and the
+exit status is 1.
+"""
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from bench import accept, coldstart, figures, lag, machine, plan, reads
+from bench.figures import Row
+from bench.plan import Plan
+from tests.support.report import UnavailableError
+
+Measure = Callable[[Plan], Iterator[Row]]
+MEASUREMENTS: Final[Mapping[str, Measure]] = MappingProxyType(
+    {
+        accept.NAME: accept.measure,
+        reads.NAME: reads.measure,
+        coldstart.NAME: coldstart.measure,
+        lag.NAME: lag.measure,
+    }
+)
+#: What can go wrong with servers and processes: the rest is still measured.
+_FAILURES: Final = (UnavailableError, AssertionError, RuntimeError, OSError, TimeoutError, LookupError)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what was named, or everything; the exit status."""
+    asked = _parser().parse_args(arguments)
+    # Told to end, it ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sizes = plan.QUICK if asked.quick else plan.PUBLISHED
+    if asked.scale is not None:
+        sizes = dataclasses.replace(sizes, lag_scale=asked.scale)
+    facts = machine.facts()
+    print(_heading(facts), flush=True)
+    rows: list[Row] = []
+    failures: dict[str, str] = {}
+    for name in dict.fromkeys(asked.names or MEASUREMENTS):
+        measured: list[Row] = []
+        try:
+            for row in MEASUREMENTS[name](sizes):
+                print(f"… {row.bench}: {row.case}", file=sys.stderr, flush=True)
+                measured.append(row)
+        except _FAILURES as error:
+            failures[name] = f"{type(error).__name__}: {error}"
+        rows += measured
+        print("\n" + (figures.table(measured) or f"{name}: nothing was measured"), flush=True)
+        if name in failures:
+            print(f"{name} broke off: {failures[name]}", flush=True)
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(_document(facts, sizes, rows, failures), indent=2) + "\n")
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Run the published measurements.")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*MEASUREMENTS], help=", ".join(MEASUREMENTS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+    parser.add_argument("--quick", action="store_true", help="short runs, for a look at the order of magnitude")
+    parser.add_argument("--scale", type=float, metavar="X", help="of the durations in lag; 1 is real time")
+    return parser
+
+
+def _heading(facts: Mapping[str, Any]) -> str:
+    machine_ = facts["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return (
+        f"{facts['date']}  {machine_['cpu']}, {machine_['cores']} cores, {machine_['memoryGiB']} GiB, "
+        f"fsync {machine_['fsyncMs']} ms, load average {machine_['loadAverage']}\n{versions}"
+    )
+
+
+def _document(
+    facts: Mapping[str, Any], sizes: Plan, rows: Sequence[Row], failures: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        **facts,
+        "plan": dataclasses.asdict(sizes),
+        "results": [dataclasses.asdict(row) for row in rows],
+        "failures": dict(failures),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""What a team or one of its keys may spend and hold in a day, a month, or ever. Reads and writes limits; posts nothing.
+
+Windows are in UTC. No new hold takes spent plus held past a hard limit, at any concurrency: ``book.hold`` looks at the
+balances after it has moved them, while it has them locked. A soft limit only warns.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import errors, money
+from gateway.ledger import entries
+from gateway.ledger.entries import Windows
+from gateway.storage import tables
+
+_budget = tables.budgets
+_balance = tables.balances
+
+
+class Window(StrEnum):
+    """The windows a budget can be for."""
+
+    DAY = "day"
+    MONTH = "month"
+    TOTAL = "total"
+
+    def period(self, windows: Windows) -> str:
+        """The period of the balances that this window looks at."""
+        return {Window.DAY: windows.day, Window.MONTH: windows.month, Window.TOTAL: "total"}[self]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit. ``key_id`` is empty for the team as a whole."""
+
+    team_id: str
+    key_id: str
+    window: Window
+    limit_micros: int
+    soft_micros: int | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A budget and what is used of it in a period."""
+
+    budget: Budget
+    period: str
+    spent_micros: int
+    held_micros: int
+
+    @property
+    def left_micros(self) -> int:
+        """What a new hold may still take; never negative, though an overrun may have passed the limit."""
+        return max(self.budget.limit_micros - self.spent_micros - self.held_micros, 0)
+
+    @property
+    def over(self) -> bool:
+        """Whether more is spent and held than the hard limit allows."""
+        return self.spent_micros + self.held_micros > self.budget.limit_micros
+
+
+def checked(budget: Budget) -> Budget:
+    """The budget itself; ``InvalidParameter`` names what is wrong with it."""
+    if budget.limit_micros < 0:
+        raise errors.InvalidParameter("limit: must not be negative", param="limit")
+    if budget.soft_micros is not None and not 0 <= budget.soft_micros <= budget.limit_micros:
+        raise errors.InvalidParameter("soft: must be between 0 and the limit", param="soft")
+    return budget
+
+
+async def put(tx: AsyncConnection, budget: Budget) -> None:
+    """Set a limit, in place of the one that this window had."""
+    checked(budget)
+    await remove(tx, budget.team_id, budget.key_id, budget.window)
+    await tx.execute(
+        _budget.insert().values(
+            team_id=budget.team_id,
+            key_id=budget.key_id,
+            window=budget.window,
+            limit_micros=budget.limit_micros,
+            soft_micros=budget.soft_micros,
+        )
+    )
+
+
+async def remove(tx: AsyncConnection, team_id: str, key_id: str, window: Window) -> bool:
+    """Take a limit away; whether there was one."""
+    gone = await tx.execute(
+        _budget.delete().where(_budget.c.team_id == team_id, _budget.c.key_id == key_id, _budget.c.window == window)
+    )
+    return gone.rowcount > 0
+
+
+async def of(connection: AsyncConnection, team_id: str, key_id: str | None = None) -> list[Budget]:
+    """The team's own limits and, with a key, that key's too; with none, those of all its keys."""
+    question = sa.select(_budget).where(_budget.c.team_id == team_id)
+    if key_id is not None:
+        question = question.where(_budget.c.key_id.in_(["", key_id]))
+    rows = await connection.execute(question.order_by(_budget.c.key_id, _budget.c.window))
+    return [Budget(row.team_id, row.key_id, Window(row.window), row.limit_micros, row.soft_micros) for row in rows]
+
+
+async def standing(
+    connection: AsyncConnection, team_id: str, at: datetime, key_id: str | None = None
+) -> list[Standing]:
+    """Where the team's (and the key's) budgets stand at a moment."""
+    limits = await of(connection, team_id, key_id)
+    if not limits:
+        return []
+    windows = entries.windows(at)
+    rows = await connection.execute(
+        sa.select(_balance).where(_balance.c.team_id == team_id, _balance.c.period.in_(windows.periods))
+    )
+    used = {(row.key_id, row.period): (row.spent_micros, row.held_micros) for row in rows}
+    return stand(limits, windows, used)
+
+
+def stand(
+    limits: Sequence[Budget], windows: Windows, used: Mapping[tuple[str, str], tuple[int, int]]
+) -> list[Standing]:
+    """Each limit beside what is used of it: (spent, held) by (key, period)."""
+    return [
+        Standing(limit, period, *used.get((limit.key_id, period), (0, 0)))
+        for limit in limits
+        for period in (limit.window.period(windows),)
+    ]
+
+
+def left_micros(standings: Sequence[Standing]) -> int | None:
+    """The least that is left of any of them; none where nothing limits."""
+    return min((each.left_micros for each in standings), default=None)
+
+
+def require(standings: Sequence[Standing], needed_micros: int) -> None:
+    """``BudgetExhausted`` unless the balances, which hold the new amount already, keep within every hard limit."""
+    for each in standings:
+        if each.over:
+            used = each.spent_micros + each.held_micros - needed_micros
+            whose = "the key's" if each.budget.key_id else "the team's"
+            raise errors.BudgetExhausted(
+                f"{whose} budget ({each.budget.window}) does not cover this order: it needs up to "
+                f"{money.credits(needed_micros)} credits, and {money.credits(max(used, 0))} of "
+                f"{money.credits(each.budget.limit_micros)} are spent or held"
+            )
+
+
+async def warn(tx: AsyncConnection, standings: Sequence[Standing]) -> list[Standing]:
+    """Those whose soft limit is passed for the first time in their period; marked, so that each passing warns once."""
+    passed = []
+    for each in standings:
+        soft_micros = each.budget.soft_micros
+        if soft_micros is None or each.spent_micros + each.held_micros <= soft_micros:
+            continue
+        marked = await tx.execute(
+            _budget.update()
+            .where(
+                _budget.c.team_id == each.budget.team_id,
+                _budget.c.key_id == each.budget.key_id,
+                _budget.c.window == each.budget.window,
+                sa.func.coalesce(_budget.c.warned_period, "") != each.period,
+            )
+            .values(warned_period=each.period)
+        )
+        if marked.rowcount:
+            passed.append(each)
+    return passed
