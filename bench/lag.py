@@ -19,8 +19,8 @@ from tests.support.emulator import EmulatorProcess
 
 NAME = "lag"
 DURATION_S = {"min": 43.6, "max": 44.2}
-#: Requests a minute: the default, and as good as none.
-BUDGETS = ("60", "6000")
+#: Requests a minute: the default, and as good as none. Shorter jobs are ordered as much faster, and get as much more.
+BUDGETS = (60, 6000)
 #: So many ends a model must have shown before they alone say when to look.
 LEARNT = 3
 _PICTURE_BYTES = 100_000
@@ -30,7 +30,7 @@ _PICTURE_BYTES = 100_000
 class House:
     """One gateway of the two, at work."""
 
-    budget: str
+    budget: int
     upstream: EmulatorProcess
     client: Client
 
@@ -86,19 +86,20 @@ def after_learning(stories: Sequence[Story]) -> list[Story]:
     return [story for story in stories if story.ordered_at >= ends[LEARNT - 1]]
 
 
-def _open(budget: str, plan: Plan, ending: ExitStack) -> House:
+def _open(budget: int, plan: Plan, ending: ExitStack) -> House:
+    rpm = round(budget / plan.lag_scale)
     upstream = ending.enter_context(EmulatorProcess(time_scale=plan.lag_scale))
     upstream.switch(duration_s=DURATION_S, picture_bytes=_PICTURE_BYTES)
-    gateway = ending.enter_context(stage.gateway("sqlite", upstream, TORII_UPSTREAM_RPM=budget))
+    gateway = ending.enter_context(stage.gateway("sqlite", upstream, TORII_UPSTREAM_RPM=str(rpm)))
     key = gateway.key()
     _, port = gateway.serve()
     gateway.work()
     return House(budget, upstream, ending.enter_context(Client(port, key)))
 
 
-def _order(houses: Sequence[House], plan: Plan) -> dict[str, list[str]]:
+def _order(houses: Sequence[House], plan: Plan) -> dict[int, list[str]]:
     """Order at a steady pace from each; the jobs' ids by budget, in order."""
-    ordered: dict[str, list[str]] = {house.budget: [] for house in houses}
+    ordered: dict[int, list[str]] = {house.budget: [] for house in houses}
     begun_s = time.monotonic()
     for number in range(plan.lag_jobs):
         time.sleep(max(0.0, begun_s + number * plan.lag_every_s * plan.lag_scale - time.monotonic()))

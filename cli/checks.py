@@ -15,14 +15,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from cli import house_files, stores
-from gateway import bootstrap, errors, money
+from gateway import errors, money
 from gateway.archive import aws, bucket
-from gateway.bootstrap import Stores
 from gateway.clock import rfc3339
 from gateway.jobs import liveness
 from gateway.ledger import proof
 from gateway.settings import keyring, values
 from gateway.storage import schema, tables, valkey
+from gateway.storage import stores as house_stores
+from gateway.storage.stores import Stores
 from gateway.tenancy import keys
 
 
@@ -51,7 +52,7 @@ async def everything() -> list[Finding]:
     except errors.SettingError as error:
         return [Finding("settings", Health.BROKEN, error.message)]
     findings = [_settings()]
-    async with bootstrap.stores(settings) as house:
+    async with house_stores.open(settings) as house:
         for part, check in _CHECKS:
             try:
                 found = await check(house)
@@ -82,7 +83,7 @@ def _settings() -> Finding:
 
 async def _database(house: Stores) -> Finding:
     stores.require_file(house.settings)
-    await bootstrap.reach(house.database)
+    await house_stores.reach(house.database)
     if await schema.pending(house.database):
         return Finding("database", Health.WARNING, "reachable; there are migrations to run: torii migrate")
     return Finding("database", Health.OK, f"{house.database.dialect}, schema of release {schema.RELEASE}")

@@ -6,8 +6,8 @@ digest, as with every key.
 
 from cli.house_files import HouseFiles
 from gateway import errors
-from gateway.bootstrap import Stores
 from gateway.settings import keyring
+from gateway.storage.stores import Stores
 from gateway.tenancy import audit, keys, scopes, teams
 
 TEAM = "default"

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli import job_pages, stores
 from gateway import errors
-from gateway.bootstrap import Stores
 from gateway.images import catalogue
 from gateway.jobs import desk, queue, settlement
 from gateway.jobs.accept import Caller
@@ -20,6 +19,7 @@ from gateway.jobs.record import Job
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import ENDED, State
 from gateway.storage import valkey
+from gateway.storage.stores import Stores
 from gateway.tenancy import audit, teams
 
 _STEPS: Final = MappingProxyType({State.RUNNING: Step.POLL, State.ARCHIVING: Step.ARCHIVE})

@@ -7,9 +7,10 @@ from alembic.util.exc import CommandError
 
 from cli import screen, stores
 from cli.screen import AsJson
-from gateway import bootstrap, errors
+from gateway import errors
 from gateway.settings.values import Purpose
 from gateway.storage import schema
+from gateway.storage import stores as house_stores
 from gateway.storage.database import Database
 
 app = typer.Typer(add_completion=False)
@@ -27,7 +28,7 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 async def _migrate() -> bool:
-    async with bootstrap.stores(stores.settings(Purpose.MIGRATE)) as opened:
+    async with house_stores.open(stores.settings(Purpose.MIGRATE)) as opened:
         return await bring_up(opened.database)
 
 

@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cli import house_files
-from gateway import bootstrap, errors
-from gateway.bootstrap import Stores
+from gateway import errors
 from gateway.settings import values
 from gateway.settings.values import Purpose, Settings
+from gateway.storage import stores as house_stores
+from gateway.storage.stores import Stores
 from gateway.telemetry import logs
 
 
@@ -37,8 +38,8 @@ async def opened(chosen: Settings | None = None) -> AsyncIterator[Stores]:
     """The open stores. Raises ``SettingError`` when the database is not there, or of another release."""
     chosen = settings() if chosen is None else chosen
     require_file(chosen)
-    async with bootstrap.stores(chosen) as stores:
-        await bootstrap.reach(stores.database)
+    async with house_stores.open(chosen) as stores:
+        await house_stores.reach(stores.database)
         yield stores
 
 

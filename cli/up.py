@@ -18,9 +18,9 @@ from cli.parts import NotStarted, Part
 from cli.plan import Plan
 from cli.screen import AsJson
 from cli.teller import Teller
-from gateway import bootstrap
 from gateway.settings import values
 from gateway.settings.values import Purpose
+from gateway.storage import stores as house_stores
 from gateway.storage import valkey
 
 app = typer.Typer(add_completion=False)
@@ -116,7 +116,7 @@ class Run:
 
     async def _open_database(self) -> str:
         begun_s = time.monotonic()
-        async with bootstrap.stores(self._plan.settings) as house:
+        async with house_stores.open(self._plan.settings) as house:
             changed = await migrate.bring_up(house.database)
             key = await first_team.key(self._files, house)
             kind = house.database.dialect

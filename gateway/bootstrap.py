@@ -23,21 +23,12 @@ from gateway.jobs.view import Frame
 from gateway.settings import keyring
 from gateway.settings.keyring import Keyring
 from gateway.settings.values import Settings
-from gateway.storage import database, schema, valkey
+from gateway.storage import stores, valkey
 from gateway.storage.database import Database
 from gateway.telemetry import metrics
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import Address, Upstream
 from gateway.upstream.pacer import Pacer
-
-
-@dataclass(frozen=True)
-class Stores:
-    """The stores alone, for commands that work on them."""
-
-    settings: Settings
-    database: Database
-    clock: Clock
 
 
 @dataclass(frozen=True)
@@ -72,16 +63,6 @@ class House:
 
 
 @asynccontextmanager
-async def stores(settings: Settings) -> AsyncIterator[Stores]:
-    """The stores of those settings, closed at the end; connects at the first statement."""
-    opened = _database(settings)
-    try:
-        yield Stores(settings, opened, SystemClock())
-    finally:
-        await opened.close()
-
-
-@asynccontextmanager
 async def house(settings: Settings) -> AsyncIterator[House]:
     """A whole gateway, closed at the end.
 
@@ -89,13 +70,13 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     its schema is not one that this release works with. Redis and the archive may come later.
     """
     registry = CollectorRegistry()
-    opened = _database(settings)
+    opened = stores.open_database(settings)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
     try:
         models = catalogue.load(settings.catalogue)
         objects = _bucket(settings)
-        await reach(opened)
+        await stores.reach(opened)
         yield House(
             settings=settings,
             keys=keyring.derive(settings.secret_key),
@@ -115,33 +96,12 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         await opened.close()
 
 
-def _database(settings: Settings) -> Database:
-    try:
-        return database.open(settings.reveal("database_url"))
-    except OSError as error:
-        raise errors.SettingError(
-            f"TORII_DATABASE_URL: its folder cannot be made ({error.strerror})", param="TORII_DATABASE_URL"
-        ) from error
-
-
 def _bucket(settings: Settings) -> Bucket:
     try:
         return bucket.open(settings.archive_url, aws.access(settings))
     except errors.ArchiveUnavailable as error:
         raise errors.SettingError(
             "TORII_ARCHIVE_URL: the archive's folder cannot be made or written", param="TORII_ARCHIVE_URL"
-        ) from error
-
-
-async def reach(opened: Database) -> None:
-    """Raise ``SettingError`` unless the database answers and has a schema of this release."""
-    try:
-        await schema.check(opened)
-    except errors.StoreUnavailable as error:
-        cause = error.__cause__
-        raise errors.SettingError(
-            f"TORII_DATABASE_URL: the database cannot be reached ({type(cause).__name__})",
-            param="TORII_DATABASE_URL",
         ) from error
 
 

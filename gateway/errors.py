@@ -15,6 +15,8 @@
     ├── NotAllowed                the key is good, its scopes or the link are not
     │   ├── MissingScope
     │   ├── ModelNotAllowed
+    │   ├── PriceBlocked
+    │   ├── TeamDrained
     │   └── BadLink
     ├── NotFound
     │   ├── ModelNotFound
@@ -24,6 +26,8 @@
     │   └── KeyNotFound
     ├── MethodNotAllowed
     ├── Conflict                  the thing exists, or its state forbids the deed
+    │   └── RequestInFlight
+    ├── KeyReused
     ├── BudgetExhausted
     ├── RateLimited
     ├── Unavailable               a part we need did not answer; waiting helps
@@ -176,6 +180,30 @@ class Conflict(ToriiError):
     """The present state of things does not allow that."""
 
     code = "conflict"
+
+
+class KeyReused(ToriiError):
+    """This Idempotency-Key was used for another body before; use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+
+
+class RequestInFlight(Conflict):
+    """The first request with this Idempotency-Key is not finished yet; send it again in a moment."""
+
+    code = "request_in_flight"
+
+
+class PriceBlocked(NotAllowed):
+    """The upstream charged more than was expected for this model and resolution; an operator has to price it first."""
+
+    code = "price_blocked"
+
+
+class TeamDrained(NotAllowed):
+    """This team takes no new orders; what it has goes on."""
+
+    code = "team_drained"
 
 
 class BudgetExhausted(ToriiError):

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from gateway import errors
 from gateway.bootstrap import House
 from gateway.jobs.liveness import Watch
-from service import bodies, document, front, health, jobs, measures, models, page, pictures, problems, reading
+from service import account, bodies, document, front, health, jobs, measures, models, page, pictures, problems, reading
 from service.envelope import Envelope
 from service.fitness import Fitness
 from service.front import Front
@@ -20,6 +20,8 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     jobs.run,
     jobs.read,
     jobs.cancel,
+    account.read,
+    account.quoted,
     models.listing,
     models.one,
     models.one_schema,

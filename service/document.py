@@ -15,8 +15,8 @@ from gateway.errors import ToriiError
 from gateway.images import catalogue, schema
 from gateway.images.catalogue import Catalogue
 from gateway.jobs import orders
-from service import operations, problems, wire
-from service.operations import Answer, Operation
+from service import described, operations, problems, wire
+from service.described import Answer, Operation
 
 Json = dict[str, Any]
 
@@ -72,7 +72,7 @@ def describe(models: Catalogue) -> Json:
     bodies = _run_bodies(models)
     shapes = {
         answer.shape for operation in operations.OPERATIONS for answer in operation.answers.values() if answer.shape
-    }
+    } | {operation.body for operation in operations.OPERATIONS if operation.body}
     _, components = msgspec.json.schema_components(
         sorted((*shapes, wire.Problem, RunOptions), key=lambda shape: shape.__name__), ref_template=_REF
     )
@@ -93,6 +93,11 @@ def describe(models: Catalogue) -> Json:
             "headers": dict(_HEADERS),
             "securitySchemes": {
                 "teamKey": {"type": "http", "scheme": "bearer", "description": "A team's key, `torii_…`."},
+                "adminToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`TORII_ADMIN_TOKEN`, or a key with the scope `admin`; for keys, `manage` too.",
+                },
                 "metricsToken": {
                     "type": "http",
                     "scheme": "bearer",
@@ -104,13 +109,13 @@ def describe(models: Catalogue) -> Json:
 
 
 def _operation(operation: Operation, bodies: list[str]) -> Json:
-    described: Json = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
+    told: Json = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
     if operation.description:
-        described["description"] = operation.description
+        told["description"] = operation.description
     if operation.security is not None:
-        described["security"] = [{operation.security: []}]
+        told["security"] = [{operation.security: []}]
     if operation.parameters:
-        described["parameters"] = [
+        told["parameters"] = [
             {
                 "name": parameter.name,
                 "in": parameter.place,
@@ -121,24 +126,29 @@ def _operation(operation: Operation, bodies: list[str]) -> Json:
             for parameter in operation.parameters
         ]
     if operation.runs_model:
-        described["requestBody"] = {
+        told["requestBody"] = {
             "required": True,
             "description": "As the model's schema says.",
-            "content": {operations.JSON: {"schema": {"anyOf": [_reference(name) for name in bodies]}}},
+            "content": {described.JSON: {"schema": {"anyOf": [_reference(name) for name in bodies]}}},
         }
+    if operation.body is not None:
+        content = {described.JSON: {"schema": _reference(operation.body.__name__)}}
+        told["requestBody"] = {"required": True, "content": content}
     answers = {str(status): _answer(answer) for status, answer in operation.answers.items()}
-    described["responses"] = {**answers, **_problems(operation.raises, taken=answers), "default": _any_problem()}
-    return described
+    told["responses"] = {**answers, **_problems(operation.raises, taken=answers), "default": _any_problem()}
+    return told
 
 
 def _answer(answer: Answer) -> Json:
     content: Json = {}
     for media_type in answer.media_types:
-        content[media_type] = {} if answer.shape is None else {"schema": _reference(answer.shape.__name__)}
-    described: Json = {"description": answer.description, "headers": _header_references(answer.headers)}
+        content[media_type] = {}
+        if answer.shape is not None and media_type == described.JSON:
+            content[media_type] = {"schema": _reference(answer.shape.__name__)}
+    told: Json = {"description": answer.description, "headers": _header_references(answer.headers)}
     if content:
-        described["content"] = content
-    return described
+        told["content"] = content
+    return told
 
 
 def _problems(raised: Iterable[type[ToriiError]], taken: Mapping[str, Any]) -> Json:
@@ -147,17 +157,17 @@ def _problems(raised: Iterable[type[ToriiError]], taken: Mapping[str, Any]) -> J
     def status(error: type[ToriiError]) -> int:
         return problems.TABLE[error].status
 
-    described: Json = {}
+    told: Json = {}
     for code, group in itertools.groupby(sorted(raised, key=status), key=status):
         if str(code) not in taken:
             members = list(group)
-            told = " ".join(f"`{error.code}`: {problems.title(error)}" for error in members)
-            described[str(code)] = {
-                "description": told,
+            codes = " ".join(f"`{error.code}`: {problems.title(error)}" for error in members)
+            told[str(code)] = {
+                "description": codes,
                 "headers": _header_references(_PROBLEM_HEADERS.get(code, ())),
                 "content": {problems.MEDIA_TYPE: {"schema": _reference("Problem")}},
             }
-    return described
+    return told
 
 
 def _any_problem() -> Json:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,10 +11,10 @@ from litestar import Request, Response, post, route
 
 from gateway import errors
 from gateway.bootstrap import House
-from gateway.jobs import accept, desk, lookup, view
+from gateway.jobs import accept, desk, view
 from gateway.jobs.desk import Reading
 from gateway.jobs.record import Job
-from gateway.jobs.states import State
+from gateway.jobs.states import ENDED, State
 from gateway.tenancy.scopes import Scope
 from service import answers, bodies, callers, front
 
@@ -32,12 +33,16 @@ async def run(request: Request[Any, Any, Any]) -> Response[bytes]:
     house = front.of(request).house
     key = await callers.known(request, Scope.GENERATE)
     body = await bodies.json_object(request)
-    # Read before, not after: once the job exists, nothing may stand between it and its caller.
-    async with house.database.read() as connection:
-        remaining_micros = await lookup.balance_seen(connection)
-    job = await accept.accept(house.counter, callers.caller(key), request.path_params["apiId"], body)
-    structlog.contextvars.bind_contextvars(job_id=job.id)
-    return _shown(house, Reading(job, [], remaining_micros), status=202)
+    caller = callers.caller(key)
+    accepted = await accept.accept(
+        house.counter, caller, request.path_params["apiId"], body, request.headers.get("idempotency-key")
+    )
+    structlog.contextvars.bind_contextvars(job_id=accepted.job.id)
+    if accepted.replayed:
+        reading = await desk.read(house.counter, caller, accepted.job.id, whole_team=True)
+        status = 200 if reading.job.state in ENDED else 202
+        return _shown(house, reading, status, {"Idempotent-Replayed": "true"})
+    return _shown(house, Reading(accepted.job, [], accepted.remaining_micros), status=202)
 
 
 @route("/api/v1/jobs/{jobId:str}", http_method=["GET", "HEAD"], name="getJob")
@@ -67,10 +72,10 @@ def _job_id(request: Request[Any, Any, Any]) -> str:
     return job_id
 
 
-def _shown(house: House, reading: Reading, status: int = 200) -> Response[bytes]:
+def _shown(house: House, reading: Reading, status: int = 200, more: Mapping[str, str] | None = None) -> Response[bytes]:
     now = house.clock.now()
     body = view.render(reading.job, reading.images, reading.remaining_micros, house.frame, now)
-    headers = {}
+    headers = dict(more or {})
     if body["status"] in _UNFINISHED:
         headers["Retry-After"] = str(_look_again_s(reading.job, now))
     return answers.json(body, status, headers)

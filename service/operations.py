@@ -3,59 +3,22 @@
 Describes what the handlers do; a test holds the list equal to the routes. Serves nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from gateway import errors
-from gateway.errors import ToriiError
 from service import wire
-
-JSON: Final = "application/json"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter in the path or the query; ``schema`` is a JSON Schema."""
-
-    name: str
-    place: str
-    description: str
-    schema: Mapping[str, Any]
-    required: bool = True
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A good answer: its shape, or the media type of what has none."""
-
-    description: str
-    shape: type[wire.Shape] | None = None
-    media_types: tuple[str, ...] = (JSON,)
-    headers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One method of one path; ``id`` is also its handler's name."""
-
-    id: str
-    method: str
-    path: str
-    tag: str
-    summary: str
-    answers: Mapping[int, Answer]
-    description: str = ""
-    parameters: tuple[Parameter, ...] = ()
-    raises: tuple[type[ToriiError], ...] = ()
-    #: The name of its security scheme, if a credential is asked for.
-    security: str | None = None
-    #: It takes a model's parameters as its body.
-    runs_model: bool = field(default=False)
-
+from service.described import Answer, Operation, Parameter
 
 _JOB_ID: Final = Parameter("jobId", "path", "The job's id.", {"type": "string", "pattern": "^job_[0-9A-Za-z]+$"})
 _API_ID: Final = Parameter("apiId", "path", "The model's id.", {"type": "string", "examples": ["flux-2-max"]})
+
+_IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    "The same key and body give the same job for 24 hours; another body under it is a 422.",
+    {"type": "string", "maxLength": 255},
+    required=False,
+)
 
 _WITH_KEY: Final = (errors.NotAuthenticated, errors.MissingScope, errors.StoreUnavailable)
 _WITH_BODY: Final = (
@@ -80,11 +43,47 @@ OPERATIONS: Final = (
             "options. The answer comes before the picture: read the job at its `statusUrl` until its `status` is "
             "`completed` or `failed`. An upper bound of the cost is held until the upstream has said the price."
         ),
-        parameters=(_API_ID,),
-        answers={202: Answer("The job is accepted and will be carried out.", wire.JobBody, headers=("Retry-After",))},
-        raises=(*_WITH_KEY, *_WITH_BODY, errors.ModelNotFound),
+        parameters=(_API_ID, _IDEMPOTENCY_KEY),
+        answers={
+            200: Answer("The job of an earlier request with this `Idempotency-Key` has ended.", wire.JobBody),
+            202: Answer("The job is accepted and will be carried out.", wire.JobBody, headers=("Retry-After",)),
+        },
+        raises=(
+            *_WITH_KEY,
+            *_WITH_BODY,
+            errors.ModelNotFound,
+            errors.BudgetExhausted,
+            errors.PriceBlocked,
+            errors.TeamDrained,
+            errors.RequestInFlight,
+            errors.KeyReused,
+        ),
         security="teamKey",
         runs_model=True,
+    ),
+    Operation(
+        id="quoteModel",
+        method="post",
+        path="/api/v1/models/{apiId}/quote",
+        tag="Models",
+        summary="Ask what an order would cost",
+        description="Needs the scope `generate`. The body is a run's; nothing is ordered, held or spent.",
+        parameters=(_API_ID,),
+        answers={200: Answer("The quote.", wire.QuoteBody)},
+        raises=(*_WITH_KEY, *_WITH_BODY, errors.ModelNotFound, errors.PriceBlocked),
+        security="teamKey",
+        runs_model=True,
+    ),
+    Operation(
+        id="getAccount",
+        method="get",
+        path="/api/v1/account",
+        tag="Account",
+        summary="Read the caller's own means",
+        description="With any scope: the team, the key, its budgets and what is left of them.",
+        answers={200: Answer("The account.", wire.AccountBody)},
+        raises=_WITH_KEY,
+        security="teamKey",
     ),
     Operation(
         id="getJob",

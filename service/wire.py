@@ -76,7 +76,10 @@ class JobBody(Shape):
     credit_cost: Annotated[
         Credits, Meta(description="What the job costs: an upper bound until the upstream has said it.")
     ]
-    credits_remaining: Annotated[float, Meta(description="The upstream's balance as last seen.", examples=[95])]
+    credits_remaining: Annotated[
+        float,
+        Meta(description="Left of the tightest budget; without any, the upstream's balance.", examples=[95]),
+    ]
     expires_at: Annotated[At, Meta(description="When the links of this answer end; read the job again for fresh ones.")]
     state: Annotated[
         Literal[
@@ -100,6 +103,56 @@ class JobBody(Shape):
     partial: Annotated[bool | UnsetType, Meta(description="Fewer pictures than asked for.")] = UNSET
     completed_at: At | UnsetType = UNSET
     error: JobError | UnsetType = UNSET
+
+
+class AccountTeam(Shape):
+    """The caller's team."""
+
+    id: Text
+    name: Text
+
+
+class AccountKey(Shape):
+    """The caller's key, without its secret."""
+
+    id: Text
+    name: str
+    scopes: list[Literal["generate", "read", "manage", "admin"]]
+    expires_at: At | None
+
+
+class BudgetStanding(Shape):
+    """A budget and where it stands."""
+
+    of: Literal["team", "key"]
+    window: Literal["day", "month", "total"]
+    period: Annotated[str, Meta(description="The day or month it stands in, in UTC.", examples=["2026-11"])]
+    limit: Credits
+    soft: Annotated[Credits | None, Meta(description="Passing it warns the operators, and refuses nothing.")]
+    spent: Credits
+    held: Annotated[Credits, Meta(description="Set aside for jobs whose cost is not known yet.")]
+    left: Credits
+
+
+class AccountBody(Shape):
+    """Who the caller is, and what it may still spend."""
+
+    team: AccountTeam
+    key: AccountKey
+    budgets: list[BudgetStanding]
+    credits_remaining: Annotated[Credits, Meta(description="Of the tightest budget, else the upstream's.")]
+
+
+class QuoteBody(Shape):
+    """What an order would cost."""
+
+    model: Text
+    credit_cost: Annotated[Credits, Meta(description="What would be held; the cost itself where it is firm.")]
+    firm: bool
+    cached: bool
+    expected_wait_s: Annotated[float, Meta(ge=0, description="Seconds until the picture, as things are now.")]
+    credits_remaining: Credits
+    affordable: Annotated[bool, Meta(description="Every budget covers it.")]
 
 
 class Price(Shape):

@@ -6,14 +6,16 @@ Row first, nudge after: once ``accept`` returns, the job exists whatever happens
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, ids
 from gateway.images import parameters, price
-from gateway.jobs import orders, record
+from gateway.images.model import Model, Parameters
+from gateway.jobs import idempotency, lookup, orders, pricing, record
+from gateway.jobs.idempotency import Ticket
+from gateway.jobs.orders import Order
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
@@ -33,50 +35,119 @@ class Caller:
     key_id: str
 
 
-async def accept(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object]) -> Job:
+@dataclass(frozen=True)
+class Accepted:
+    """What an order came to: a job, and what its caller may still spend, as far as that is known."""
+
+    job: Job
+    remaining_micros: int | None
+    #: The job is an earlier request's, under the same ``Idempotency-Key``.
+    replayed: bool = False
+
+
+async def accept(
+    counter: Counter,
+    caller: Caller,
+    model_id: str,
+    body: Mapping[str, object],
+    idempotency_key: str | None = None,
+) -> Accepted:
     """The new, queued job of that body, which is as the upstream takes it (pixeldojo.md 1.1).
 
-    Raises ``ModelNotFound``, an ``InvalidRequest`` that names the field, or ``StoreUnavailable``; then nothing was
-    created and nothing is held.
+    Raises ``ModelNotFound``, an ``InvalidRequest`` that names the field, ``BudgetExhausted``, ``PriceBlocked``,
+    ``TeamDrained``, ``KeyReused``, ``RequestInFlight`` or ``StoreUnavailable``; but for the last, nothing was
+    created and nothing is held. After a ``StoreUnavailable`` only the same ``Idempotency-Key`` finds out.
     """
+    now = counter.clock.now()
+    asked = None
+    if idempotency_key is not None:
+        asked = idempotency.ticket(idempotency_key, f"run/{model_id}", body)
+        if earlier := await _earlier(counter, caller, asked, now):
+            return earlier
+    draft = _draft(counter, caller, model_id, body)
+    try:
+        async with counter.database.write() as tx:
+            accepted = await _create(tx, draft, now)
+            if asked is not None:
+                await idempotency.keep(tx, caller.team_id, asked, accepted.job.id, now)
+    except sa.exc.IntegrityError:
+        # Another request with this key was quicker; it has committed by now, or it never will.
+        earlier = None if asked is None else await _earlier(counter, caller, asked, now)
+        if earlier is None:
+            raise errors.RequestInFlight(param="Idempotency-Key", retry_after_s=1) from None
+        return earlier
+    await counter.queue.submit(hint=accepted.job.id)
+    return accepted
+
+
+async def _earlier(counter: Counter, caller: Caller, asked: Ticket, now: datetime) -> Accepted | None:
+    async with counter.database.read() as connection:
+        job_id = await idempotency.find(connection, caller.team_id, asked, now)
+        if job_id is None:
+            return None
+        job = await lookup.find(connection, caller.team_id, job_id)
+    # Whoever replays reads the job as it is now, and what is left with it.
+    return Accepted(job, None, replayed=True)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """An order that was checked and is not yet a job."""
+
+    caller: Caller
+    model: Model
+    parameters: Parameters
+    order: Order
+
+
+def _draft(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object]) -> _Draft:
     model = counter.catalogue.model(model_id)
     order = orders.read(body)
-    canonical = parameters.canonical(model, order.parameters)
-    now = counter.clock.now()
-    values = {
-        "id": ids.job(),
-        "team_id": caller.team_id,
-        "key_id": caller.key_id,
-        "model": model.api_id,
-        "model_version": model.version,
-        "resolution": price.resolution(model, canonical),
-        "parameters": dict(canonical),
-        "details": order.details,
-        "state": State.QUEUED,
-        "version": 1,
-        "attempt": 1,
-        "hold_micros": price.hold(model, canonical),
-        "created_at": now,
-        "due_at": now,
-    }
-    async with counter.database.write() as tx:
-        job = await _create(tx, values, order.start_within_s, now)
-    await counter.queue.submit(hint=job.id)
-    return job
+    return _Draft(caller, model, parameters.canonical(model, order.parameters), order)
 
 
-async def _create(tx: AsyncConnection, values: dict[str, Any], start_within_s: int | None, now: datetime) -> Job:
-    team = tables.teams
-    max_queue_s = (
-        await tx.execute(sa.select(team.c.max_queue_s).where(team.c.id == values["team_id"]))
-    ).scalar_one_or_none()
-    if max_queue_s is None:
-        raise errors.NotAuthenticated
-    patience = min(timedelta(seconds=min(max_queue_s, start_within_s or max_queue_s)), LONGEST_QUEUE)
+async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted:
+    caller, model = draft.caller, draft.model
+    max_queue_s = await _open_team(tx, caller.team_id)
+    patience_s = min(max_queue_s, draft.order.start_within_s or max_queue_s)
     row = await tx.execute(
-        tables.jobs.insert().values(**values, queue_deadline_at=now + patience).returning(tables.jobs)
+        tables.jobs.insert()
+        .values(
+            id=ids.job(),
+            team_id=caller.team_id,
+            key_id=caller.key_id,
+            model=model.api_id,
+            model_version=model.version,
+            resolution=price.resolution(model, draft.parameters),
+            parameters=dict(draft.parameters),
+            details=draft.order.details,
+            priority=draft.order.priority,
+            state=State.QUEUED,
+            version=1,
+            attempt=1,
+            hold_micros=await pricing.hold_micros(tx, model, draft.parameters),
+            created_at=now,
+            due_at=now,
+            queue_deadline_at=now + min(timedelta(seconds=patience_s), LONGEST_QUEUE),
+        )
+        .returning(tables.jobs)
     )
     job = record.job(row.one())
     payer = entries.Payer(job.team_id, job.key_id, job.model)
-    await book.hold(tx, Hold(payer, job.id, job.attempt, job.hold_micros, entries.windows(now)), now)
-    return job
+    left_micros = await book.hold(tx, Hold(payer, job.id, job.attempt, job.hold_micros, entries.windows(now)), now)
+    return Accepted(job, await lookup.balance_seen(tx) if left_micros is None else left_micros)
+
+
+async def _open_team(tx: AsyncConnection, team_id: str) -> int:
+    """How long the team's jobs may wait; raises if the team takes no orders."""
+    team = tables.teams
+    row = (
+        await tx.execute(
+            sa.select(team.c.max_queue_s, team.c.drained_at).where(team.c.id == team_id, team.c.deleted_at.is_(None))
+        )
+    ).first()
+    if row is None:
+        raise errors.NotAuthenticated
+    if row.drained_at is not None:
+        raise errors.TeamDrained
+    return int(row.max_queue_s)

@@ -1,6 +1,9 @@
 """What a caller may do with a job that exists: read it, take it back. The team comes first in each question."""
 
 from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
 from gateway.jobs import endings, lookup
@@ -8,12 +11,12 @@ from gateway.jobs.accept import Caller
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Image, Job
 from gateway.jobs.states import State
-from gateway.ledger import book
+from gateway.ledger import book, budgets
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A job, its pictures, and the upstream's balance as last seen, in micro-credits."""
+    """A job, its pictures, and what its caller may still spend in micro-credits, as far as that is known."""
 
     job: Job
     images: list[Image]
@@ -25,21 +28,31 @@ async def read(counter: Counter, caller: Caller, job_id: str, *, whole_team: boo
     async with counter.database.read() as connection:
         job = await lookup.find(connection, caller.team_id, job_id, None if whole_team else caller.key_id)
         images = await lookup.images(connection, caller.team_id, job_id) if job.state is State.COMPLETED else []
-        return Reading(job, images, await lookup.balance_seen(connection))
+        return Reading(job, images, await remaining_micros(connection, caller, counter.clock.now()))
+
+
+async def remaining_micros(connection: AsyncConnection, caller: Caller, now: datetime) -> int | None:
+    """What is left of the tightest budget of team and key; without any, the upstream's balance as last seen."""
+    left = budgets.left_micros(await budgets.standing(connection, caller.team_id, now, caller.key_id))
+    return await lookup.balance_seen(connection) if left is None else left
 
 
 async def cancel(counter: Counter, caller: Caller, job_id: str, *, whole_team: bool) -> Job:
     """Take a queued job back, its hold with it; ``Conflict`` with the reason once it was sent or has ended."""
-    now = counter.clock.now()
     async with counter.database.write() as tx:
         job = await lookup.find(tx, caller.team_id, job_id, None if whole_team else caller.key_id)
-        if job.state is State.CANCELLED:
-            return job
-        ended = await endings.cancel(tx, job, now) if job.state is State.QUEUED else None
-        if ended is None:
-            raise errors.Conflict(
-                f"the job is {job.state}; only a queued job can be cancelled, since the upstream has no cancel",
-                param="jobId",
-            )
-        await book.release(tx, await book.find(tx, job.id, ended.attempt), now)
+        return await cancel_in(tx, job, counter.clock.now())
+
+
+async def cancel_in(tx: AsyncConnection, job: Job, now: datetime) -> Job:
+    """As ``cancel``, in the caller's own transaction."""
+    if job.state is State.CANCELLED:
+        return job
+    ended = await endings.cancel(tx, job, now) if job.state is State.QUEUED else None
+    if ended is None:
+        raise errors.Conflict(
+            f"the job is {job.state}; only a queued job can be cancelled, since the upstream has no cancel",
+            param="jobId",
+        )
+    await book.release(tx, await book.find(tx, job.id, ended.attempt), now)
     return ended

@@ -13,7 +13,9 @@ from gateway import errors
 #: The caller's own data about a job: small, since it comes back with each answer.
 MAX_METADATA_BYTES = 4096
 MAX_START_WITHIN_S = 86_400
-_KNOWN = ("metadata", "startWithinS")
+#: The higher goes first among the jobs of one team.
+MAX_PRIORITY = 100
+_KNOWN = ("metadata", "priority", "startWithinS")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Order:
     parameters: Mapping[str, object]
     details: Mapping[str, object] | None
     start_within_s: int | None
+    priority: int = 0
 
 
 def read(body: Mapping[str, object]) -> Order:
@@ -41,10 +44,10 @@ def read(body: Mapping[str, object]) -> Order:
     for name in ours:
         if name not in _KNOWN:
             raise errors.UnknownParameter(
-                f"torii.{name[:80]}: not known; the torii object takes {' and '.join(_KNOWN)}",
+                f"torii.{name[:80]}: not known; the torii object takes {', '.join(_KNOWN)}",
                 param=f"torii.{name[:80]}",
             )
-    return Order(parameters, _metadata(ours), _start_within_s(ours))
+    return Order(parameters, _metadata(ours), _start_within_s(ours), _priority(ours))
 
 
 def _metadata(ours: Mapping[str, object]) -> Mapping[str, object] | None:
@@ -74,3 +77,12 @@ def _start_within_s(ours: Mapping[str, object]) -> int | None:
             param="torii.startWithinS",
         )
     return seconds
+
+
+def _priority(ours: Mapping[str, object]) -> int:
+    priority = ours.get("priority", 0)
+    if isinstance(priority, bool) or not isinstance(priority, int) or not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        raise errors.InvalidParameter(
+            f"torii.priority: must be a whole number from {-MAX_PRIORITY} to {MAX_PRIORITY}", param="torii.priority"
+        )
+    return priority

@@ -3,7 +3,7 @@
 Nothing is settled before the attempt is quiet: until then the POST may still be under way.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -40,46 +40,55 @@ class Verdict(StrEnum):
 async def settle(database: Database, clock: Clock, job_id: str, verdict: Verdict) -> Job:
     """End the doubt; ``Conflict`` if the job's submission is not unknown, or not yet quiet."""
     async with database.write() as tx:
-        case = await _case(tx, clock, job_id)
-        now = case.now
-        if verdict is Verdict.CHARGED:
-            cost_micros, outcome = case.held.amount_micros, Outcome.SETTLED_CHARGED
-            await book.charge(tx, case.held, cost_micros, now)
-            message = "the upstream's answer was lost; settled as charged"
-        else:
-            cost_micros, outcome = 0, Outcome.SETTLED_FREE
-            await book.release(tx, case.held, now)
-            message = "the upstream's answer was lost; settled as not charged"
-        await attempts.close(tx, case.job.id, case.number, outcome, cost_micros=cost_micros)
-        await tx.execute(tables.jobs.update().where(tables.jobs.c.id == job_id).values(cost_micros=cost_micros))
-        ended = await endings.fail(tx, case.job, Failure.SUBMISSION_UNKNOWN, message, now)
+        ended = await settle_in(tx, clock.now(), job_id, verdict)
+    log.info("unknown_settled", job_id=job_id, verdict=verdict)
+    return ended
+
+
+async def settle_in(tx: AsyncConnection, now: datetime, job_id: str, verdict: Verdict) -> Job:
+    """As ``settle``, in the caller's own transaction."""
+    case = await _case(tx, now, job_id)
+    if verdict is Verdict.CHARGED:
+        cost_micros, outcome = case.held.amount_micros, Outcome.SETTLED_CHARGED
+        await book.charge(tx, case.held, cost_micros, now)
+        message = "the upstream's answer was lost; settled as charged"
+    else:
+        cost_micros, outcome = 0, Outcome.SETTLED_FREE
+        await book.release(tx, case.held, now)
+        message = "the upstream's answer was lost; settled as not charged"
+    await attempts.close(tx, case.job.id, case.number, outcome, cost_micros=cost_micros)
+    await tx.execute(tables.jobs.update().where(tables.jobs.c.id == job_id).values(cost_micros=cost_micros))
+    ended = await endings.fail(tx, case.job, Failure.SUBMISSION_UNKNOWN, message, now)
     if ended is None:
         raise errors.Conflict("the job was moved by someone else meanwhile", param="job")
-    log.info("unknown_settled", job_id=job_id, verdict=verdict)
     return ended
 
 
 async def found(database: Database, clock: Clock, job_id: str, upstream_job_id: str) -> Job:
     """Let an unknown job run as that upstream job, which an operator found; ``Conflict`` as ``settle``."""
     async with database.write() as tx:
-        case = await _case(tx, clock, job_id)
-        if await verdicts.known(tx, upstream_job_id):
-            raise errors.Conflict("another job has this upstream id already", param="upstream_job")
-        answer = answers.Accepted(upstream_job_id, status_code=0, cost_micros=None, remaining_micros=None)
-        job = await verdicts.accepted(tx, case, answer)
-        if job is None:
-            raise errors.Conflict("the job was moved by someone else meanwhile", param="job")
-        row = await tx.execute(
-            tables.jobs.update()
-            .where(tables.jobs.c.id == job_id)
-            .values(due_at=case.now, nudges=tables.jobs.c.nudges + 1)
-            .returning(tables.jobs)
-        )
-        return record.job(row.one())
+        return await found_in(tx, clock.now(), job_id, upstream_job_id)
 
 
-async def _case(tx: AsyncConnection, clock: Clock, job_id: str) -> Case:
-    now = clock.now()
+async def found_in(tx: AsyncConnection, now: datetime, job_id: str, upstream_job_id: str) -> Job:
+    """As ``found``, in the caller's own transaction."""
+    case = await _case(tx, now, job_id)
+    if await verdicts.known(tx, upstream_job_id):
+        raise errors.Conflict("another job has this upstream id already", param="upstream_job")
+    answer = answers.Accepted(upstream_job_id, status_code=0, cost_micros=None, remaining_micros=None)
+    job = await verdicts.accepted(tx, case, answer)
+    if job is None:
+        raise errors.Conflict("the job was moved by someone else meanwhile", param="job")
+    row = await tx.execute(
+        tables.jobs.update()
+        .where(tables.jobs.c.id == job_id)
+        .values(due_at=now, nudges=tables.jobs.c.nudges + 1)
+        .returning(tables.jobs)
+    )
+    return record.job(row.one())
+
+
+async def _case(tx: AsyncConnection, now: datetime, job_id: str) -> Case:
     number = (await tx.execute(sa.select(tables.jobs.c.attempt).where(tables.jobs.c.id == job_id))).scalar_one_or_none()
     if number is None:
         raise errors.JobNotFound(f"there is no job {job_id[:80]!r}", param="job")

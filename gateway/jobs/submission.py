@@ -11,7 +11,7 @@ import structlog
 from gateway import errors
 from gateway.images import parameters
 from gateway.images.model import Model
-from gateway.jobs import attempts, booking, claims, endings, pace, verdicts
+from gateway.jobs import account, attempts, booking, claims, endings, pace
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
@@ -60,7 +60,7 @@ async def _answers_again(shop: Shop) -> bool:
     if await shop.upstream.reachable():
         return True
     async with shop.database.write() as tx:
-        await verdicts.reopen(tx, shop.clock.now())
+        await account.open_breaker(tx, shop.clock.now())
     return False
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 import structlog
 
-from gateway.jobs import attempts, booking, claims, endings, liveness, record, settlement
+from gateway.jobs import attempts, booking, claims, endings, idempotency, liveness, record, settlement
 from gateway.jobs.attempts import Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
@@ -175,6 +175,15 @@ async def unknowns(shop: Shop) -> None:
         await settlement.settle(shop.database, shop.clock, attempt.job_id, settlement.Verdict.CHARGED)
 
 
+async def old_keys(shop: Shop) -> None:
+    """Forget idempotency keys that are older than a day."""
+    async with shop.database.read() as connection:
+        oldest = (await connection.execute(sa.select(sa.func.min(tables.idempotency_keys.c.created_at)))).scalar_one()
+    if oldest is not None and oldest <= shop.clock.now() - idempotency.LIFE:
+        async with shop.database.write() as tx:
+            await idempotency.forget_old(tx, shop.clock.now())
+
+
 #: Each sweep by the name that its metric carries; ``dead_workers`` is added by the worker, which has the watch.
 ALL: Final = MappingProxyType(
     {
@@ -183,5 +192,6 @@ ALL: Final = MappingProxyType(
         "queue_deadlines": queue_deadlines,
         "stuck": stuck,
         "unknowns": unknowns,
+        "old_keys": old_keys,
     }
 )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import attempts, endings, record
+from gateway.jobs import account, attempts, endings, pricing, record
 from gateway.jobs.attempts import Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
@@ -21,14 +21,10 @@ from gateway.storage import tables
 from gateway.upstream import answers
 from gateway.upstream.answers import Refusal
 
-#: Out of credits, or a key refused: submitting rests for everyone, then one real job is the trial.
-PAUSE = timedelta(minutes=5)
-_BREAKER_MAX_S = 60
 #: The least wait after a refusal, growing with each attempt of the job.
 _RETRY_MAX_S = 60
 
 _job = tables.jobs
-_account = tables.upstream_account
 #: An attempt that has one of these has not had its answer yet.
 _UNANSWERED = frozenset({Outcome.OPEN, Outcome.UNKNOWN, Outcome.SETTLED_CHARGED, Outcome.SETTLED_FREE})
 
@@ -44,6 +40,7 @@ class Case:
     outcome: Outcome
     settled_micros: int
     held: Hold
+    opened_at: datetime
     now: datetime
 
 
@@ -53,7 +50,7 @@ async def lock(tx: AsyncConnection, job_id: str, number: int, now: datetime) -> 
     if row is None or row.outcome not in _UNANSWERED or job.attempt != number:
         return None
     held = await book.find(tx, job_id, number)
-    return Case(job, number, Outcome(row.outcome), row.cost_micros or 0, held, now)
+    return Case(job, number, Outcome(row.outcome), row.cost_micros or 0, held, row.opened_at, now)
 
 
 async def accepted(tx: AsyncConnection, case: Case, answer: answers.Accepted) -> Job | None:
@@ -61,6 +58,8 @@ async def accepted(tx: AsyncConnection, case: Case, answer: answers.Accepted) ->
     cost_micros = case.held.amount_micros if answer.cost_micros is None else answer.cost_micros
     if cost_micros > case.held.amount_micros:
         log.error("charge_above_hold", job_id=case.job.id, cost_micros=cost_micros, hold=case.held.amount_micros)
+        # It is spent already; the next one would be too.
+        await pricing.block(tx, case.job.model, case.job.resolution, case.now)
     await _charge(tx, case, cost_micros)
     await attempts.close(
         tx,
@@ -73,7 +72,10 @@ async def accepted(tx: AsyncConnection, case: Case, answer: answers.Accepted) ->
         remaining_micros=answer.remaining_micros,
         upstream_job_id=answer.upstream_job_id,
     )
-    await _note_account(tx, answer.remaining_micros, case.now)
+    await account.charged(tx, case.job.id, case.opened_at, cost_micros, answer.remaining_micros, case.now)
+    if answer.status_code:
+        # The upstream itself said so, and not an operator who looked it up.
+        await account.resume(tx)
     row = (
         await tx.execute(
             _job.update()
@@ -120,7 +122,7 @@ async def rejected(tx: AsyncConnection, case: Case, answer: answers.Rejected) ->
     await attempts.close(
         tx, case.job.id, case.number, Outcome.REJECTED, status_code=answer.status_code, answered_at=case.now
     )
-    await _close_breaker(tx)
+    await account.resume(tx)
     return await endings.fail(tx, case.job, Failure.UPSTREAM_REJECTED, answer.message, case.now)
 
 
@@ -135,7 +137,7 @@ async def refused(tx: AsyncConnection, case: Case, answer: answers.Refused) -> J
         status_code=answer.status_code,
         answered_at=case.now,
     )
-    await _rest(tx, answer.refusal, case.now)
+    await account.rest(tx, answer.refusal, case.now)
     if case.job.state is State.FAILED:
         await _release(tx, case)
         return case.job
@@ -162,7 +164,7 @@ async def ambiguous(tx: AsyncConnection, case: Case, answer: answers.Ambiguous) 
     await attempts.close(
         tx, case.job.id, case.number, Outcome.UNKNOWN, reason=answer.reason, status_code=answer.status_code
     )
-    await _open_breaker(tx, case.now)
+    await account.open_breaker(tx, case.now)
     row = await tx.execute(
         _job.update()
         .where(_job.c.id == case.job.id, _job.c.state == State.SUBMITTING)
@@ -191,41 +193,3 @@ def _wait_s(answer: answers.Refused, number: int) -> float:
     if answer.refusal is Refusal.NOT_SENT:
         return 0.0
     return max(answer.retry_after_s or 0.0, min(2.0 ** min(number - 1, 6), _RETRY_MAX_S))
-
-
-async def _rest(tx: AsyncConnection, refusal: Refusal, now: datetime) -> None:
-    if refusal is Refusal.NOT_CONNECTED:
-        await _open_breaker(tx, now)
-    elif refusal in (Refusal.OUT_OF_CREDITS, Refusal.KEY_REFUSED):
-        log.error("submitting_paused", reason=refusal)
-        await tx.execute(_account.update().values(paused_until=now + PAUSE, pause_reason=refusal))
-
-
-async def _open_breaker(tx: AsyncConnection, now: datetime) -> None:
-    """Rest for 1, 2, 4 … 60 s, so that an outage does not turn a queue into unknowns."""
-    failures = (await tx.execute(sa.select(_account.c.breaker_failures).with_for_update())).scalar_one()
-    rest_s = min(2 ** min(failures, 6), _BREAKER_MAX_S)
-    await tx.execute(
-        _account.update().values(breaker_failures=failures + 1, breaker_until=now + timedelta(seconds=rest_s))
-    )
-
-
-async def reopen(tx: AsyncConnection, now: datetime) -> None:
-    """The breaker's free trial failed: rest again, longer."""
-    await _open_breaker(tx, now)
-
-
-async def _close_breaker(tx: AsyncConnection) -> None:
-    await tx.execute(_account.update().values(breaker_failures=0, breaker_until=None))
-
-
-async def _note_account(tx: AsyncConnection, remaining_micros: int | None, now: datetime) -> None:
-    values: dict[str, object] = {
-        "breaker_failures": 0,
-        "breaker_until": None,
-        "paused_until": None,
-        "pause_reason": None,
-    }
-    if remaining_micros is not None:
-        values |= {"remaining_micros": remaining_micros, "remaining_seen_at": now}
-    await tx.execute(_account.update().values(**values))

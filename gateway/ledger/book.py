@@ -30,6 +30,17 @@ class Hold:
     windows: Windows
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What an operator books by hand, for a job or for a team alone; unique by its reference, not by an attempt."""
+
+    payer: Payer
+    job_id: str | None
+    windows: Windows
+    reference: str
+    note: str | None
+
+
 async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> int | None:
     """Set the amount aside within every budget, and say what is left of the tightest; none where nothing limits.
 
@@ -101,8 +112,13 @@ async def adjust(tx: AsyncConnection, held: Hold, amount_micros: int, at: dateti
     await _post(tx, held, Kind.ADJUST, amount_micros, at, note)
 
 
+async def correct(tx: AsyncConnection, entered: Correction, kind: Kind, amount_micros: int, at: datetime) -> None:
+    """Book an operator's entry; an ``IntegrityError`` says that its reference was used before."""
+    await _post(tx, entered, kind, amount_micros, at, entered.note)
+
+
 async def _post(
-    tx: AsyncConnection, held: Hold, kind: Kind, amount_micros: int, at: datetime, note: str | None = None
+    tx: AsyncConnection, held: Hold | Correction, kind: Kind, amount_micros: int, at: datetime, note: str | None = None
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """Write the entry and move the sums; the balances as they are now: (spent, held) by (key, period)."""
     effect = entries.effect(kind, amount_micros)
@@ -114,11 +130,12 @@ async def _post(
             key_id=payer.key_id,
             model=payer.model,
             job_id=held.job_id,
-            attempt=held.attempt,
+            attempt=held.attempt if isinstance(held, Hold) else None,
             kind=kind,
             amount_micros=amount_micros,
             day=held.windows.day,
             month=held.windows.month,
+            reference=held.reference if isinstance(held, Correction) else None,
             note=note,
             created_at=at,
         )
@@ -134,7 +151,7 @@ async def _post(
                 "held_micros": effect.held_micros,
                 "spent_micros": effect.spent_micros,
             }
-            for key_id in ("", payer.key_id)
+            for key_id in {"", payer.key_id}  # an entry of the team alone has no key
             for period in held.windows.periods
         ],
         add=("held_micros", "spent_micros"),

@@ -39,7 +39,7 @@ async def differences(connection: AsyncConnection) -> list[Difference]:
     sums: Counter[tuple[str, str, str, str]] = Counter()
     for row in grouped:
         moved = entries.effect(Kind(row.kind), int(row.amount_micros))
-        for key_id in ("", row.key_id):
+        for key_id in {"", row.key_id}:  # an entry of the team alone has no key
             for period in Windows(row.day, row.month).periods:
                 sums[row.team_id, key_id, period, "held_micros"] += moved.held_micros
                 sums[row.team_id, key_id, period, "spent_micros"] += moved.spent_micros

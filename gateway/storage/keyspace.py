@@ -14,3 +14,13 @@ QUEUE_HEALTH = PREFIX + "queue:health"
 PACE = PREFIX + "pace"
 #: Set while the upstream asked everyone to wait (429); expires by itself.
 PACE_HALT = PREFIX + "pace:halt"
+
+
+def team_rate(team_id: str) -> str:
+    """A team's new generations of the last minute: a hash from the second to how many. Braces: one cluster slot."""
+    return f"{PREFIX}rate:{{{team_id}}}"
+
+
+def key_rate(team_id: str, key_id: str) -> str:
+    """The same for one of its keys."""
+    return f"{PREFIX}rate:{{{team_id}}}:{key_id}"

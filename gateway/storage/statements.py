@@ -9,9 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def upsert(
-    tx: AsyncConnection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str]
+    tx: AsyncConnection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    add: Sequence[str] = (),
+    replace: Sequence[str] = (),
 ) -> Sequence[sa.Row[Any]]:
-    """Insert each row, or add its ``add`` columns to the row that is there under the same primary key.
+    """Insert each row, or change the one under the same primary key: its ``add`` columns grow, ``replace`` are set.
 
     Gives the rows as they are now; they stay locked until the transaction ends.
 
@@ -22,7 +27,9 @@ async def upsert(
     insert: Any = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table).values(ordered)
     written = await tx.execute(
         insert.on_conflict_do_update(
-            index_elements=keys, set_={name: table.c[name] + insert.excluded[name] for name in add}
+            index_elements=keys,
+            set_={name: table.c[name] + insert.excluded[name] for name in add}
+            | {name: insert.excluded[name] for name in replace},
         ).returning(table)
     )
     return written.all()

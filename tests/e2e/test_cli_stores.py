@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway import bootstrap, errors, ids
+from gateway import errors, ids
 from gateway.images import catalogue
 from gateway.jobs import accept, queue
 from gateway.jobs.attempts import Outcome
@@ -23,6 +23,8 @@ from gateway.ledger import proof
 from gateway.settings import keyring, values
 from gateway.settings.values import Purpose
 from gateway.storage import schema, tables, valkey
+from gateway.storage import stores as house_stores
+from gateway.storage.stores import Stores
 from gateway.tenancy import keys, scopes, teams
 
 TORII = str(Path(sys.executable).with_name("torii"))
@@ -68,14 +70,14 @@ def desk(tmp_path: Path, sqlite_url: str, redis_url: str) -> Desk:
 
 
 @pytest.fixture
-async def stores(desk: Desk) -> AsyncIterator[bootstrap.Stores]:
+async def stores(desk: Desk) -> AsyncIterator[Stores]:
     """The same stores for the test itself, migrated."""
-    async with bootstrap.stores(values.read(Purpose.STORE, desk.settings, env_file=None)) as opened:
+    async with house_stores.open(values.read(Purpose.STORE, desk.settings, env_file=None)) as opened:
         await schema.migrate(opened.database)
         yield opened
 
 
-async def ordered(stores: bootstrap.Stores) -> Job:
+async def ordered(stores: Stores) -> Job:
     """A job of team drawing, as the front door accepts one."""
     now = stores.clock.now()
     ring = keyring.derive(stores.settings.secret_key).api_keys
@@ -85,17 +87,18 @@ async def ordered(stores: bootstrap.Stores) -> Job:
         await teams.create(tx, "other", now)
     async with valkey.open(stores.settings.reveal("redis_url")) as redis:
         counter = Counter(stores.database, catalogue.load(), queue.open(redis), stores.clock)
-        return await accept.accept(counter, accept.Caller(team.id, key.id), "flux-2-max", {"prompt": "a gate"})
+        caller = accept.Caller(team.id, key.id)
+        return (await accept.accept(counter, caller, "flux-2-max", {"prompt": "a gate"})).job
 
 
-async def audited(stores: bootstrap.Stores) -> list[tuple[str, str, str]]:
+async def audited(stores: Stores) -> list[tuple[str, str, str]]:
     """The audit log: who did what to whom."""
     async with stores.database.read() as connection:
         rows = await connection.execute(sa.select(tables.audit).order_by(tables.audit.c.created_at))
         return [(row.actor, row.action, row.subject) for row in rows]
 
 
-async def test_teams_and_keys(desk: Desk, stores: bootstrap.Stores) -> None:
+async def test_teams_and_keys(desk: Desk, stores: Stores) -> None:
     """A key's text is shown once and is good until it is revoked; each change is audited, without a secret."""
     team = desk.json("team", "create", "drawing")
     made = desk.json("key", "create", "drawing", "--name", "ci", "--scope", "read", "--expires", "30d")
@@ -133,7 +136,7 @@ def test_text_for_people(desk: Desk) -> None:
     assert "\x1b" not in table
 
 
-async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: bootstrap.Stores) -> None:
+async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: Stores) -> None:
     """An operator sees a job and takes it back while it is queued; an ended one is left alone."""
     job = await ordered(stores)
     rows = desk.json("jobs", "list", "--team", "drawing", "--state", "queued")
@@ -149,7 +152,7 @@ async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: bo
     assert ("cli", "job.cancel", job.id) in await audited(stores)
 
 
-async def test_a_doubt_is_settled(desk: Desk, stores: bootstrap.Stores) -> None:
+async def test_a_doubt_is_settled(desk: Desk, stores: Stores) -> None:
     """An unknown submission that is quiet can be settled, once, and the ledger stays right."""
     job = await ordered(stores)
     await make_unknown(stores, job)
@@ -161,7 +164,7 @@ async def test_a_doubt_is_settled(desk: Desk, stores: bootstrap.Stores) -> None:
         assert await proof.differences(connection) == []
 
 
-async def make_unknown(stores: bootstrap.Stores, job: Job) -> None:
+async def make_unknown(stores: Stores, job: Job) -> None:
     """Put the job where a worker leaves it whose POST's answer was lost an hour ago."""
     then = datetime.now(UTC) - timedelta(hours=1)
     async with stores.database.write() as tx:
@@ -194,7 +197,7 @@ def test_doctor_names_each_part(desk: Desk) -> None:
     assert words == {**dict.fromkeys(well, "ok"), "workers": "BROKEN"}
 
 
-async def test_doctor_finds_what_is_wrong(desk: Desk, stores: bootstrap.Stores) -> None:
+async def test_doctor_finds_what_is_wrong(desk: Desk, stores: Stores) -> None:
     """Each part that is wrong is found, though others are wrong too."""
     job = await ordered(stores)
     async with stores.database.write() as tx:

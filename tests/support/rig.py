@@ -48,7 +48,7 @@ def environment(
         "TORII_REDIS_URL": redis_url,
         "TORII_ARCHIVE_URL": str(folder / "archive"),
         "TORII_SECRET_KEY": SECRET,
-        "TORII_ADMIN_TOKEN": "an admin token of the tests with thirty-two characters",
+        "TORII_ADMIN_TOKEN": "an-admin-token-of-the-tests-with-thirty-two-characters",
         "TORII_UPSTREAM_RPM": "60000",
         "TORII_WORKER_METRICS_PORT": "0",
         **more,
@@ -66,7 +66,8 @@ class Rig:
 
     async def order(self, **body: object) -> Job:
         """Accept an order of the team."""
-        return await accept.accept(self.house.counter, self.caller, MODEL, {"prompt": "a torii gate", **body})
+        body = {"prompt": "a torii gate", **body}
+        return (await accept.accept(self.house.counter, self.caller, MODEL, body)).job
 
     async def job(self, job_id: str) -> Job:
         """The job as it is now."""

@@ -1,0 +1,35 @@
+"""How many jobs of a team may wait. The rule is pure; the count stops at the limit, so a long line costs no more."""
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import errors
+from gateway.storage import tables
+
+#: A full line gets shorter with each job that a worker takes; nobody can say sooner when it is this one's turn.
+RETRY_AFTER_S: Final = 10
+
+
+def require_room(waiting: int, allowed: int) -> None:
+    """``RateLimited`` unless one more may wait."""
+    if waiting >= allowed:
+        raise errors.RateLimited(
+            f"{allowed} jobs of this team are waiting already, which is as many as may", retry_after_s=RETRY_AFTER_S
+        )
+
+
+async def waiting(connection: AsyncConnection, team_id: str, state: str, at_most: int) -> int:
+    """How many jobs of the team are in that state (the caller knows which of its states waits), counted to a limit."""
+    job = tables.jobs
+    counted = sa.select(sa.literal(1)).where(job.c.team_id == team_id, job.c.state == state).limit(at_most).subquery()
+    return (await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one()
+
+
+async def check(connection: AsyncConnection, team_id: str, state: str, allowed: int) -> None:
+    """``RateLimited`` if as many jobs of the team wait as may.
+
+    In the transaction that adds one it is exact on SQLite; on PostgreSQL as many more may slip in as run at once.
+    """
+    require_room(await waiting(connection, team_id, state, allowed), allowed)

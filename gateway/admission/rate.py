@@ -1,0 +1,136 @@
+"""New generations a minute, for a key and for its team at once, counted in Redis. Protects the queue, guards no money.
+
+A sliding window, exact to the second: each second's takes are counted apart and forgotten a minute later, so that no
+key needs more than 60 numbers, however high its limit. Both limits are looked at and taken from in one script: what one
+of them refuses takes nothing from the other. Without Redis everyone is let in, since budgets are kept elsewhere.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway import errors
+from gateway.storage import keyspace
+from gateway.tenancy.recognition import Caller
+
+WINDOW_S: Final = 60
+#: A limit is worth no more of a caller's time than this.
+ANSWER_WITHIN_S: Final = 0.15
+
+# Answers whether it was taken and, for each limit, how many are used and in how many seconds there will be room (again).
+# The server's clock counts; what it wrote before it jumped back is forgotten rather than held against anyone.
+_TAKE: Final = """
+local second = tonumber(redis.call('TIME')[1])
+local window = tonumber(ARGV[1])
+local granted, used, wait = 1, {}, {}
+for i, key in ipairs(KEYS) do
+    local limit, stored = tonumber(ARGV[i + 1]), redis.call('HGETALL', key)
+    local moments, counts, old = {}, {}, {}
+    used[i] = 0
+    for j = 1, #stored, 2 do
+        local at = tonumber(stored[j])
+        if at > second - window and at <= second then
+            moments[#moments + 1] = at
+            counts[at] = tonumber(stored[j + 1])
+            used[i] = used[i] + counts[at]
+        else
+            old[#old + 1] = stored[j]
+        end
+    end
+    if #old > 0 then redis.call('HDEL', key, unpack(old)) end
+    if used[i] >= limit then granted = 0 end
+    table.sort(moments)
+    local surplus = math.max(used[i] - limit + 1, 1)
+    wait[i] = window
+    for _, at in ipairs(moments) do
+        surplus = surplus - counts[at]
+        if surplus <= 0 then
+            wait[i] = at + window - second
+            break
+        end
+    end
+end
+local answer = {granted}
+for i, key in ipairs(KEYS) do
+    if granted == 1 then
+        redis.call('HINCRBY', key, second, 1)
+        redis.call('EXPIRE', key, window)
+        used[i] = used[i] + 1
+    end
+    answer[#answer + 1] = used[i]
+    answer[#answer + 1] = wait[i]
+end
+return answer
+"""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a caller stands with the tighter of its limits, after a take was tried."""
+
+    granted: bool
+    #: Whose limit: the ``key``'s own or its ``team``'s.
+    name: Literal["key", "team"]
+    limit: int
+    remaining: int
+    #: When the oldest take is forgotten, which makes room for another; 1 to 60.
+    reset_s: int
+
+
+class GenerationRate:
+    """The limits of new generations, as all processes share them."""
+
+    def __init__(self, redis: Redis, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+        self._take = redis.register_script(_TAKE)
+        self._answer_within_s = answer_within_s
+
+    async def take(self, caller: Caller) -> Standing | None:
+        """Try to take one generation from the key's and the team's minute; none when Redis could not be asked.
+
+        Takes from both or from neither. Raises nothing; `require` makes a refusal of what this gives.
+        """
+        key, team = caller.key, caller.team
+        limits = [("team", keyspace.team_rate(team.id), team.rpm)]
+        if key.rpm is not None:
+            limits.insert(0, ("key", keyspace.key_rate(team.id, key.id), key.rpm))
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                answer: Sequence[int] = await self._take(
+                    keys=[name for _, name, _ in limits], args=[WINDOW_S, *(limit for _, _, limit in limits)]
+                )
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("rate_limit_not_asked", reason=type(error).__name__, team_id=team.id)
+            return None
+        granted, *counted = answer
+        stands = [
+            _standing(bool(granted), "key" if name == "key" else "team", limit, used, wait_s)
+            for (name, _, limit), used, wait_s in zip(limits, counted[::2], counted[1::2], strict=True)
+        ]
+        return min(stands, key=_room)
+
+
+def require(standing: Standing | None) -> None:
+    """``RateLimited`` with the seconds to wait if the take was refused."""
+    if standing is None or standing.granted:
+        return
+    raise errors.RateLimited(
+        f"this {standing.name} may start {standing.limit} generations a minute; "
+        f"there is room again in {standing.reset_s} s",
+        retry_after_s=standing.reset_s,
+    )
+
+
+def _standing(granted: bool, name: Literal["key", "team"], limit: int, used: int, wait_s: int) -> Standing:
+    return Standing(granted, name, limit, max(limit - used, 0), max(wait_s, 1))
+
+
+def _room(standing: Standing) -> tuple[int, int]:
+    """The fewer are left, the tighter; of two that are used up, the one that stays so for longer."""
+    return standing.remaining, -standing.reset_s if standing.remaining == 0 else standing.reset_s

@@ -1,0 +1,117 @@
+"""What an operator has stopped: everything, a team, or a model. Accepted jobs wait meanwhile; what was sent goes on.
+
+A pause does not count as waiting: at its end the deadlines of the jobs that it held are pushed by as long as it held
+them, though never beyond a day after their acceptance. Time under two pauses counts once, for the one that began first.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.jobs.states import State
+from gateway.storage import tables
+
+#: No job waits longer than this after its acceptance, paused or not: nobody listens any more.
+LONGEST_WAIT = timedelta(hours=24)
+
+_pause = tables.pauses
+_job = tables.jobs
+
+
+class Scope(StrEnum):
+    """What a pause is about."""
+
+    ALL = "all"
+    TEAM = "team"
+    MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """One pause in force. ``subject`` is the team's or the model's id, and empty for everything."""
+
+    scope: Scope
+    subject: str
+    since_at: datetime
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All pauses in force, as a claim asks for them."""
+
+    everything: bool
+    teams: frozenset[str]
+    models: frozenset[str]
+
+
+async def pause(tx: AsyncConnection, scope: Scope, subject: str, at: datetime) -> bool:
+    """Stop sending; false if it was paused already, and then since its own time."""
+    try:
+        async with tx.begin_nested():
+            await tx.execute(_pause.insert().values(scope=scope, subject=subject, since_at=at))
+    except sa.exc.IntegrityError:
+        return False
+    return True
+
+
+async def resume(tx: AsyncConnection, scope: Scope, subject: str, at: datetime) -> bool:
+    """Let the jobs go on, with as much patience as they had; false if it was not paused. Nudges nobody."""
+    ended = await tx.execute(
+        _pause.delete().where(_pause.c.scope == scope, _pause.c.subject == subject).returning(_pause.c.since_at)
+    )
+    since_at = ended.scalar_one_or_none()
+    if since_at is None:
+        return False
+    await _push_deadlines(tx, Pause(scope, subject, since_at), at)
+    return True
+
+
+async def listing(connection: AsyncConnection) -> list[Pause]:
+    """The pauses in force, the oldest first."""
+    rows = await connection.execute(sa.select(_pause).order_by(_pause.c.since_at, _pause.c.scope, _pause.c.subject))
+    return [Pause(Scope(row.scope), row.subject, row.since_at) for row in rows]
+
+
+async def standing(connection: AsyncConnection) -> Standing:
+    """The pauses in force by what they hold."""
+    found = await listing(connection)
+    return Standing(
+        everything=any(pause.scope is Scope.ALL for pause in found),
+        teams=frozenset(pause.subject for pause in found if pause.scope is Scope.TEAM),
+        models=frozenset(pause.subject for pause in found if pause.scope is Scope.MODEL),
+    )
+
+
+def holds() -> sa.ColumnElement[bool]:
+    """Whether a pause in force holds the job of the row."""
+    return sa.exists().where(_of_job()).correlate(_job)
+
+
+def _of_job() -> sa.ColumnElement[bool]:
+    return sa.or_(
+        _pause.c.scope == Scope.ALL,
+        sa.and_(_pause.c.scope == Scope.TEAM, _pause.c.subject == _job.c.team_id),
+        sa.and_(_pause.c.scope == Scope.MODEL, _pause.c.subject == _job.c.model),
+    )
+
+
+async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> None:
+    # What another pause that is still in force began to hold is pushed at the end of that one.
+    other = sa.select(sa.func.min(_pause.c.since_at)).where(_of_job()).correlate(_job).scalar_subquery()
+    end = _least(sa.func.coalesce(other, _moment(at)), _moment(at))
+    start = sa.case((_job.c.created_at > over.since_at, _job.c.created_at), else_=_moment(over.since_at))
+    pushed = _least(
+        _plus(tx, _job.c.queue_deadline_at, end, start), _plus(tx, _job.c.created_at, LONGEST_WAIT, timedelta())
+    )
+    held = {
+        Scope.ALL: sa.true(),
+        Scope.TEAM: _job.c.team_id == over.subject,
+        Scope.MODEL: _job.c.model == over.subject,
+    }[over.scope]
+    await tx.execute(
+        _job.update().where(_job.c.state == State.QUEUED, held, end > start).values(queue_deadline_at=pushed)
+    )

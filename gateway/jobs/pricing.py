@@ -1,0 +1,55 @@
+"""The price now in force for a model and resolution: the catalogue's, or the operator's in its place.
+
+A charge above its hold blocks the pair until an operator prices it: the catalogue's bound has been wrong once.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import errors
+from gateway.images import price
+from gateway.images.model import Model, Parameters
+from gateway.storage import statements, tables
+
+_price = tables.prices
+
+
+async def hold_micros(connection: AsyncConnection, model: Model, parameters: Parameters) -> int:
+    """What an order may cost at most, in micro-credits; ``PriceBlocked`` while the pair waits for its price."""
+    row_name = price.resolution(model, parameters)
+    row = (
+        await connection.execute(
+            sa.select(_price.c.micros, _price.c.blocked_at).where(
+                _price.c.model == model.api_id, _price.c.resolution == row_name
+            )
+        )
+    ).first()
+    if row is None:
+        return price.hold(model, parameters)
+    if row.blocked_at is not None:
+        raise errors.PriceBlocked(param="resolution")
+    return price.hold(price.reprice(model, row_name, row.micros), parameters)
+
+
+async def block(tx: AsyncConnection, model: str, resolution: str, at: datetime) -> None:
+    """Let nothing more of this pair be sent until it is priced."""
+    await statements.upsert(
+        tx,
+        _price,
+        [{"model": model, "resolution": resolution, "micros": None, "blocked_at": at}],
+        replace=("blocked_at",),
+    )
+
+
+async def put(tx: AsyncConnection, model: Model, resolution: str, micros: int) -> None:
+    """Set the operator's price of one picture, which lifts a block; ``InvalidParameter`` for no such row."""
+    if resolution not in model.prices:
+        raise errors.InvalidParameter(f"resolution: {model.api_id} has {', '.join(model.prices)}", param="resolution")
+    await statements.upsert(
+        tx,
+        _price,
+        [{"model": model.api_id, "resolution": resolution, "micros": micros, "blocked_at": None}],
+        replace=("micros", "blocked_at"),
+    )
