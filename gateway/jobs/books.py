@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import lookup
 from gateway.jobs.states import ENDED, State
-from gateway.ledger import entries
+from gateway.ledger import budgets, entries
+from gateway.ledger.budgets import Standing
 from gateway.storage import tables
 from gateway.telemetry.books import Books
 
 _job = tables.jobs
+_account = tables.upstream_account
 _IN_FLIGHT = (State.SUBMITTING, State.SUBMISSION_UNKNOWN, State.RUNNING)
 
 
@@ -32,7 +34,8 @@ async def snapshot(connection: AsyncConnection, now: datetime) -> Books:
         .group_by(_job.c.team_id)
     )
     outcomes = (await connection.execute(sa.select(tables.outcomes))).all()
-    spending = await connection.execute(sa.select(tables.spending))
+    spending = (await connection.execute(sa.select(tables.spending))).all()
+    standings = await budgets.everyone(connection, now)
     return Books(
         jobs_in_state=states,
         oldest_queued_s={row[0]: max((now - row[1]).total_seconds(), 0.0) for row in queued},
@@ -40,7 +43,11 @@ async def snapshot(connection: AsyncConnection, now: datetime) -> Books:
         submission_unknown_jobs=states[State.SUBMISSION_UNKNOWN],
         upstream_credits_remaining_micros=await lookup.balance_seen(connection),
         credits_held_micros=await _held(connection, now),
+        upstream_drift_micros=(await connection.execute(sa.select(_account.c.drift_micros))).scalar_one(),
         credits_spent_micros={(row.team_id, row.model): row.charged_micros for row in spending},
+        credits_refunded_micros={(row.team_id, row.model): row.refunded_micros for row in spending},
+        budget_limit_micros={_window(each): each.budget.limit_micros for each in standings},
+        budget_used_micros={_window(each): each.spent_micros + each.held_micros for each in standings},
         images_lost=sum(row.images_lost for row in outcomes),
         jobs={(row.team_id, row.model, row.outcome): row.jobs for row in outcomes},
     )
@@ -56,3 +63,7 @@ async def _held(connection: AsyncConnection, now: datetime) -> dict[tuple[str, s
         )
     )
     return {(row.team_id, names[row.period]): row.held_micros for row in rows}
+
+
+def _window(standing: Standing) -> tuple[str, str]:
+    return (standing.budget.team_id, standing.budget.window.value)

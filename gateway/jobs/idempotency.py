@@ -21,7 +21,7 @@ LIFE = timedelta(hours=24)
 MAX_LENGTH = 255
 
 _PARAM = "Idempotency-Key"
-#: A bare key, which begins with no quote, or a quoted one (RFC 8941 3.3.3, of which only the escapes of quote and backslash exist).
+#: A bare key, which begins with no quote, or a quoted one (RFC 8941 3.3.3, with its escapes of quote and backslash).
 _BARE = re.compile(r"[\x21\x23-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 

@@ -20,6 +20,7 @@ from gateway.jobs.states import Failure, State
 from gateway.ledger import book
 from gateway.storage import tables
 from gateway.upstream import answers
+from gateway.upstream.answers import Refusal
 
 EVERY_S = 1.0
 #: A step that is overdue by this much was not nudged, or its nudge was lost.
@@ -175,6 +176,18 @@ async def unknowns(shop: Shop) -> None:
         await settlement.settle(shop.database, shop.clock, attempt.job_id, settlement.Verdict.CHARGED)
 
 
+async def breakers(shop: Shop) -> None:
+    """Show on this worker's page whether submitting rests, and why."""
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        row = (await connection.execute(sa.select(tables.upstream_account))).one()
+    shown = shop.metrics.breaker_open
+    shown.labels("submit").set(row.breaker_until is not None and row.breaker_until > now)
+    paused = row.paused_until is not None and row.paused_until > now
+    for refusal in (Refusal.OUT_OF_CREDITS, Refusal.KEY_REFUSED):
+        shown.labels(refusal.value).set(paused and row.pause_reason == refusal)
+
+
 async def old_keys(shop: Shop) -> None:
     """Forget idempotency keys that are older than a day."""
     async with shop.database.read() as connection:
@@ -192,6 +205,7 @@ ALL: Final = MappingProxyType(
         "queue_deadlines": queue_deadlines,
         "stuck": stuck,
         "unknowns": unknowns,
+        "breakers": breakers,
         "old_keys": old_keys,
     }
 )

@@ -31,6 +31,12 @@ class Books:
     credits_held_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
     #: By team and model.
     credits_spent_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    upstream_drift_micros: int = 0
+    #: By team and model.
+    credits_refunded_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    #: By team and window, of teams that have a budget.
+    budget_limit_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    budget_used_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
     images_lost: int = 0
     #: By team, model and outcome.
     jobs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
@@ -42,12 +48,16 @@ def render(snapshot: Books) -> Iterable[Metric]:
     samples: dict[metrics.Spec, Iterable[tuple[tuple[str, ...], float]]] = {
         metrics.JOBS: snapshot.jobs.items(),
         metrics.CREDITS_SPENT: _credits(snapshot.credits_spent_micros),
+        metrics.CREDITS_REFUNDED: _credits(snapshot.credits_refunded_micros),
         metrics.CREDITS_HELD: _credits(snapshot.credits_held_micros),
+        metrics.BUDGET_LIMIT: _credits(snapshot.budget_limit_micros),
+        metrics.BUDGET_USED: _credits(snapshot.budget_used_micros),
         metrics.JOBS_IN_STATE: (((state,), count) for state, count in snapshot.jobs_in_state.items()),
         metrics.OLDEST_QUEUED: (((team,), age_s) for team, age_s in snapshot.oldest_queued_s.items()),
         metrics.UPSTREAM_JOBS_IN_FLIGHT: [((), snapshot.upstream_jobs_in_flight)],
         metrics.SUBMISSION_UNKNOWN_JOBS: [((), snapshot.submission_unknown_jobs)],
         metrics.UPSTREAM_CREDITS_REMAINING: [] if balance is None else [((), balance / money.MICROS_PER_CREDIT)],
+        metrics.UPSTREAM_DRIFT: [((), snapshot.upstream_drift_micros / money.MICROS_PER_CREDIT)],
         metrics.IMAGES_LOST: [((), snapshot.images_lost)],
     }
     return [_family(spec, found) for spec, found in samples.items()]

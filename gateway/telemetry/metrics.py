@@ -163,6 +163,34 @@ CREDITS_SPENT = Spec(
     Place.BOOKS,
     "Credits charged.",
 )
+CREDITS_REFUNDED = Spec(
+    "torii_credits_refunded_total",
+    Kind.COUNTER,
+    ("team", "model"),
+    Place.BOOKS,
+    "Credits that came back after they were charged.",
+)
+BUDGET_LIMIT = Spec(
+    "torii_budget_limit_credits",
+    Kind.GAUGE,
+    ("team", "window"),
+    Place.BOOKS,
+    "Hard limit of a team's budget for a window.",
+)
+BUDGET_USED = Spec(
+    "torii_budget_used_credits",
+    Kind.GAUGE,
+    ("team", "window"),
+    Place.BOOKS,
+    "Credits spent and held in the present period of a team's budget.",
+)
+UPSTREAM_DRIFT = Spec(
+    "torii_upstream_drift_credits",
+    Kind.GAUGE,
+    (),
+    Place.BOOKS,
+    "The upstream's balance less what the ledger expects; negative when somebody else spends from the account.",
+)
 CREDITS_HELD = Spec(
     "torii_credits_held",
     Kind.GAUGE,
@@ -225,12 +253,16 @@ SPECS = (
     BUILD_INFO,
     JOBS,
     CREDITS_SPENT,
+    CREDITS_REFUNDED,
     CREDITS_HELD,
+    BUDGET_LIMIT,
+    BUDGET_USED,
     JOBS_IN_STATE,
     OLDEST_QUEUED,
     UPSTREAM_JOBS_IN_FLIGHT,
     SUBMISSION_UNKNOWN_JOBS,
     UPSTREAM_CREDITS_REMAINING,
+    UPSTREAM_DRIFT,
     IMAGES_LOST,
 )
 
