@@ -1,6 +1,7 @@
 """``accept``: new jobs accepted by one ``torii serve``, on each database, beside the floor. No worker runs."""
 
 from collections.abc import Iterator
+from types import MappingProxyType
 
 from bench import floor as bare
 from bench import load, pressure, stage
@@ -8,7 +9,7 @@ from bench.figures import Row
 from bench.plan import Plan
 
 NAME = "accept"
-_BODY = {"prompt": "a torii gate at dawn, seen from the water", "aspect_ratio": "16:9"}
+_BODY = MappingProxyType({"prompt": "a torii gate at dawn, seen from the water", "aspect_ratio": "16:9"})
 
 
 def measure(plan: Plan) -> Iterator[Row]:

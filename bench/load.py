@@ -49,7 +49,7 @@ class Sample:
 
 def call(port: int, method: str, path: str, *, key: str = "", body: Mapping[str, object] | None = None) -> Call:
     """The request of a client that sends JSON, if anything; a POST expects 202, a GET 200."""
-    content = b"" if body is None else json.dumps(body).encode()
+    content = b"" if body is None else json.dumps(dict(body)).encode()
     lines = [f"{method} {path} HTTP/1.1", f"Host: {LOOPBACK}:{port}", f"Content-Length: {len(content)}"]
     if body is not None:
         lines.append("Content-Type: application/json")

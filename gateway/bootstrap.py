@@ -12,12 +12,15 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from gateway import errors, ids
+from gateway.admission.policy import Policies
+from gateway.admission.rate import GenerationRate
 from gateway.archive import aws, bucket
 from gateway.archive.bucket import Bucket
 from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
 from gateway.images.catalogue import Catalogue
 from gateway.jobs import queue
+from gateway.jobs.gate import Gate
 from gateway.jobs.parts import Counter, Shop
 from gateway.jobs.view import Frame
 from gateway.settings import keyring
@@ -27,8 +30,10 @@ from gateway.storage import stores, valkey
 from gateway.storage.database import Database
 from gateway.telemetry import metrics
 from gateway.telemetry.metrics import Metrics
+from gateway.tenancy.recognition import Recogniser
 from gateway.upstream.client import Address, Upstream
 from gateway.upstream.pacer import Pacer
+from gateway.webhooks.outbound import Outbound
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class House:
     registry: CollectorRegistry
     metrics: Metrics
     queue: queue.Queue
+    gate: Gate
+    recogniser: Recogniser
 
     @property
     def counter(self) -> Counter:
@@ -73,13 +80,16 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     opened = stores.open_database(settings)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
+    outbound = Outbound(settings.webhook_allow_nets)
+    ring = keyring.derive(settings.secret_key)
+    recogniser = Recogniser(opened, ring.api_keys, SystemClock())
     try:
         models = catalogue.load(settings.catalogue)
         objects = _bucket(settings)
         await stores.reach(opened)
         yield House(
             settings=settings,
-            keys=keyring.derive(settings.secret_key),
+            keys=ring,
             database=opened,
             redis=redis,
             bucket=objects,
@@ -88,8 +98,12 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             registry=registry,
             metrics=metrics.declare(registry, metadata.version("torii")),
             queue=queue.open(redis),
+            gate=Gate(opened, SystemClock(), GenerationRate(redis), Policies(), outbound),
+            recogniser=recogniser,
         )
     finally:
+        await recogniser.close()
+        await outbound.close()
         if objects is not None:
             objects.close()
         await redis.aclose()

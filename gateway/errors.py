@@ -15,6 +15,7 @@
     ├── NotAllowed                the key is good, its scopes or the link are not
     │   ├── MissingScope
     │   ├── ModelNotAllowed
+    │   ├── PolicyRefused
     │   ├── PriceBlocked
     │   ├── TeamDrained
     │   └── BadLink
@@ -192,6 +193,12 @@ class RequestInFlight(Conflict):
     """The first request with this Idempotency-Key is not finished yet; send it again in a moment."""
 
     code = "request_in_flight"
+
+
+class PolicyRefused(NotAllowed):
+    """The team's policy does not allow this request."""
+
+    code = "policy_refused"
 
 
 class PriceBlocked(NotAllowed):

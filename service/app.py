@@ -10,7 +10,21 @@ from litestar.handlers import HTTPRouteHandler
 from gateway import errors
 from gateway.bootstrap import House
 from gateway.jobs.liveness import Watch
-from service import account, bodies, document, front, health, jobs, measures, models, page, pictures, problems, reading
+from service import (
+    account,
+    admin_routes,
+    bodies,
+    document,
+    front,
+    health,
+    jobs,
+    measures,
+    models,
+    page,
+    pictures,
+    problems,
+    reading,
+)
 from service.envelope import Envelope
 from service.fitness import Fitness
 from service.front import Front
@@ -34,6 +48,7 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     reading.welcome,
     reading.page,
     reading.openapi,
+    *admin_routes.ADMIN_ROUTES,
 )
 
 

@@ -9,35 +9,57 @@ import structlog
 from litestar import Request
 
 from gateway import errors
+from gateway.admission.rate import WINDOW_S, Standing
 from gateway.jobs.accept import Caller
 from gateway.telemetry import access
-from gateway.tenancy import keys
+from gateway.tenancy import recognition
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
 from service import front
 
 _SCHEME: Final = "bearer"
+#: The peer's address where the server does not know it, as on a Unix socket.
+_NOWHERE: Final = "unknown"
 #: A proxy that adds one of these stands between us and the one who asks, who then is not on this machine.
 _PROXY_SIGNS: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 async def known(request: Request[Any, Any, Any], *scopes: Scope) -> Key:
-    """The living key that was shown, with at least one of ``scopes``.
+    """The living key that was shown, with at least one of ``scopes``; raises what ``recognised`` does."""
+    return (await recognised(request, *scopes)).key
 
-    Raises ``NotAuthenticated``, ``MissingScope`` or ``StoreUnavailable``.
+
+async def recognised(request: Request[Any, Any, Any], *scopes: Scope) -> recognition.Caller:
+    """The living key that was shown, with at least one of ``scopes``, and what its team is held to.
+
+    Raises ``NotAuthenticated``, ``RateLimited`` (to who keeps trying wrong keys), ``MissingScope`` or
+    ``StoreUnavailable``.
     """
-    house = front.of(request).house
-    key = await keys.recognise(house.database, _shown(request), house.keys.api_keys, house.clock.now())
-    structlog.contextvars.bind_contextvars(team_id=key.team_id, key_id=key.id)
-    if key.scopes.isdisjoint(scopes):
+    address = _NOWHERE if request.client is None else request.client.host
+    found = await front.of(request).house.recogniser.recognise(_shown(request), address)
+    structlog.contextvars.bind_contextvars(team_id=found.team.id, key_id=found.key.id)
+    if found.key.scopes.isdisjoint(scopes):
         wanted = " or ".join(f"`{scope}`" for scope in scopes)
         raise errors.MissingScope(f"This key lacks the scope {wanted}.")
-    return key
+    return found
 
 
 def caller(key: Key) -> Caller:
     """On whose behalf the house acts for that key."""
     return Caller(team_id=key.team_id, key_id=key.id)
+
+
+def rate_headers(standing: Standing | None) -> dict[str, str]:
+    """How a caller stands with its limits, as draft-ietf-httpapi-ratelimit-headers spells it; nothing if nobody knows.
+
+    The tighter of the key's and the team's is told.
+    """
+    if standing is None:
+        return {}
+    return {
+        "RateLimit-Policy": f'"{standing.name}";q={standing.limit};w={WINDOW_S}',
+        "RateLimit": f'"{standing.name}";r={standing.remaining};t={standing.reset_s}',
+    }
 
 
 def require_watcher(request: Request[Any, Any, Any]) -> None:

@@ -31,18 +31,24 @@ _JOB_ID: Final = re.compile(r"job_[0-9A-Za-z]{1,36}", re.ASCII)
 async def run(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Order pictures: 202 with the new job, which exists whatever happens to this process from then on."""
     house = front.of(request).house
-    key = await callers.known(request, Scope.GENERATE)
+    asker = await callers.recognised(request, Scope.GENERATE)
     body = await bodies.json_object(request)
-    caller = callers.caller(key)
+    caller = callers.caller(asker.key)
     accepted = await accept.accept(
-        house.counter, caller, request.path_params["apiId"], body, request.headers.get("idempotency-key")
+        house.counter,
+        caller,
+        request.path_params["apiId"],
+        body,
+        request.headers.get("idempotency-key"),
+        house.gate.of(asker),
     )
     structlog.contextvars.bind_contextvars(job_id=accepted.job.id)
     if accepted.replayed:
         reading = await desk.read(house.counter, caller, accepted.job.id, whole_team=True)
         status = 200 if reading.job.state in ENDED else 202
         return _shown(house, reading, status, {"Idempotent-Replayed": "true"})
-    return _shown(house, Reading(accepted.job, [], accepted.remaining_micros), status=202)
+    reading = Reading(accepted.job, [], accepted.remaining_micros)
+    return _shown(house, reading, 202, callers.rate_headers(accepted.standing))
 
 
 @route("/api/v1/jobs/{jobId:str}", http_method=["GET", "HEAD"], name="getJob")

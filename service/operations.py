@@ -6,7 +6,7 @@ Describes what the handlers do; a test holds the list equal to the routes. Serve
 from typing import Final
 
 from gateway import errors
-from service import wire
+from service import admin_operations, wire
 from service.described import Answer, Operation, Parameter
 
 _JOB_ID: Final = Parameter("jobId", "path", "The job's id.", {"type": "string", "pattern": "^job_[0-9A-Za-z]+$"})
@@ -245,4 +245,5 @@ OPERATIONS: Final = (
         summary="This document",
         answers={200: Answer("OpenAPI 3.1.")},
     ),
+    *admin_operations.OPERATIONS,
 )

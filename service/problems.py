@@ -53,6 +53,7 @@ TABLE: Final[Mapping[type[errors.ToriiError], Kind]] = MappingProxyType(
         errors.NotAllowed: _FORBIDDEN,
         errors.MissingScope: _FORBIDDEN,
         errors.ModelNotAllowed: _FORBIDDEN,
+        errors.PolicyRefused: _FORBIDDEN,
         errors.PriceBlocked: _FORBIDDEN,
         errors.TeamDrained: _FORBIDDEN,
         errors.BadLink: _FORBIDDEN,

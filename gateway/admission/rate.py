@@ -22,7 +22,7 @@ WINDOW_S: Final = 60
 #: A limit is worth no more of a caller's time than this.
 ANSWER_WITHIN_S: Final = 0.15
 
-# Answers whether it was taken and, for each limit, how many are used and in how many seconds there will be room (again).
+# Answers whether it was taken and, for each limit, how many are used and in how many seconds there is room for more.
 # The server's clock counts; what it wrote before it jumped back is forgotten rather than held against anyone.
 _TAKE: Final = """
 local second = tonumber(redis.call('TIME')[1])

@@ -1,12 +1,17 @@
-"""Whether a text holds a denied term, whatever case, width or spacing it is written in. Pure; knows no pattern language.
+"""Whether a text holds a denied term, whatever case, width or spacing it is written in. Pure; knows no patterns.
 
 A term stands for whole words: "ass" is not in "class", and "bare skin" is in "BARE-skin". Scripts that are written
 without spaces have no such border, so a term of theirs is found anywhere. It is a net for the careless, not for those
 who mean to slip through: that is what a moderation endpoint is for.
 """
 
+import re
 import unicodedata
 from enum import Enum
+from typing import Final
+
+#: The same as below for the usual text, many times as fast.
+_ASCII_BETWEEN: Final = re.compile(r"[^0-9a-z]+")
 
 
 class _Kind(Enum):
@@ -24,13 +29,17 @@ def fold(text: str) -> str:
 
     Where letters of the two kinds meet, a space stands too.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    if text.isascii():
+        return _ASCII_BETWEEN.sub(" ", text.lower()).strip(" ")
+    # What cannot be seen goes first, lest it keep a letter from its mark.
+    visible = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     pieces: list[str] = []
     last = _Kind.BETWEEN
     for sign in folded:
         category = unicodedata.category(sign)
-        if category == "Cf" or (category[0] == "M" and last is _Kind.BETWEEN):
-            continue  # what cannot be seen parts no word, and a mark on nothing is nothing
+        if category[0] == "M" and last is _Kind.BETWEEN:
+            continue  # a mark on nothing
         kind = last if category[0] == "M" else _kind(category)
         if kind is not last and pieces and pieces[-1] != " ":
             pieces.append(" ")

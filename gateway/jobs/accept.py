@@ -11,9 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, ids
+from gateway.admission import depth
+from gateway.admission.rate import Standing
 from gateway.images import parameters, price
-from gateway.images.model import Model, Parameters
-from gateway.jobs import idempotency, lookup, orders, pricing, record
+from gateway.images.model import Model
+from gateway.jobs import gate, idempotency, lookup, orders, pricing, record
+from gateway.jobs.gate import Admit, Admitted
 from gateway.jobs.idempotency import Ticket
 from gateway.jobs.orders import Order
 from gateway.jobs.parts import Counter
@@ -22,6 +25,7 @@ from gateway.jobs.states import State
 from gateway.ledger import book, entries
 from gateway.ledger.book import Hold
 from gateway.storage import tables
+from gateway.tenancy import audit
 
 #: Nobody listens any more after a day, and would pay for what nobody reads.
 LONGEST_QUEUE = timedelta(hours=24)
@@ -43,6 +47,8 @@ class Accepted:
     remaining_micros: int | None
     #: The job is an earlier request's, under the same ``Idempotency-Key``.
     replayed: bool = False
+    #: How the caller stands with its limits, where that was asked.
+    standing: Standing | None = None
 
 
 async def accept(
@@ -51,10 +57,13 @@ async def accept(
     model_id: str,
     body: Mapping[str, object],
     idempotency_key: str | None = None,
+    admit: Admit = gate.anyone,
 ) -> Accepted:
     """The new, queued job of that body, which is as the upstream takes it (pixeldojo.md 1.1).
 
-    Raises ``ModelNotFound``, an ``InvalidRequest`` that names the field, ``BudgetExhausted``, ``PriceBlocked``,
+    ``admit`` is asked after the body was checked and before anything is held; a repeat under an ``Idempotency-Key``
+    does not come by it. Raises what it raises, ``ModelNotFound``, an ``InvalidRequest`` that names the field,
+    ``RateLimited`` when too many wait already, ``BudgetExhausted``, ``PriceBlocked``,
     ``TeamDrained``, ``KeyReused``, ``RequestInFlight`` or ``StoreUnavailable``; but for the last, nothing was
     created and nothing is held. After a ``StoreUnavailable`` only the same ``Idempotency-Key`` finds out.
     """
@@ -64,7 +73,7 @@ async def accept(
         asked = idempotency.ticket(idempotency_key, f"run/{model_id}", body)
         if earlier := await _earlier(counter, caller, asked, now):
             return earlier
-    draft = _draft(counter, caller, model_id, body)
+    draft = await _draft(counter, caller, model_id, body, admit)
     try:
         async with counter.database.write() as tx:
             accepted = await _create(tx, draft, now)
@@ -96,18 +105,19 @@ class _Draft:
 
     caller: Caller
     model: Model
-    parameters: Parameters
+    admitted: Admitted
     order: Order
 
 
-def _draft(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object]) -> _Draft:
+async def _draft(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object], admit: Admit) -> _Draft:
     model = counter.catalogue.model(model_id)
     order = orders.read(body)
-    return _Draft(caller, model, parameters.canonical(model, order.parameters), order)
+    canonical = parameters.canonical(model, order.parameters)
+    return _Draft(caller, model, await admit(model, canonical), order)
 
 
 async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted:
-    caller, model = draft.caller, draft.model
+    caller, model, asked = draft.caller, draft.model, draft.admitted.parameters
     max_queue_s = await _open_team(tx, caller.team_id)
     patience_s = min(max_queue_s, draft.order.start_within_s or max_queue_s)
     row = await tx.execute(
@@ -118,14 +128,14 @@ async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted
             key_id=caller.key_id,
             model=model.api_id,
             model_version=model.version,
-            resolution=price.resolution(model, draft.parameters),
-            parameters=dict(draft.parameters),
+            resolution=price.resolution(model, asked),
+            parameters=dict(asked),
             details=draft.order.details,
             priority=draft.order.priority,
             state=State.QUEUED,
             version=1,
             attempt=1,
-            hold_micros=await pricing.hold_micros(tx, model, draft.parameters),
+            hold_micros=await pricing.hold_micros(tx, model, asked),
             created_at=now,
             due_at=now,
             queue_deadline_at=now + min(timedelta(seconds=patience_s), LONGEST_QUEUE),
@@ -135,19 +145,33 @@ async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted
     job = record.job(row.one())
     payer = entries.Payer(job.team_id, job.key_id, job.model)
     left_micros = await book.hold(tx, Hold(payer, job.id, job.attempt, job.hold_micros, entries.windows(now)), now)
-    return Accepted(job, await lookup.balance_seen(tx) if left_micros is None else left_micros)
+    if draft.admitted.decision is not None:
+        await audit.note(
+            tx,
+            actor=f"key {caller.key_id}",
+            action="order.allowed",
+            subject=job.id,
+            at=now,
+            team_id=caller.team_id,
+            after=draft.admitted.decision,
+        )
+    remaining = await lookup.balance_seen(tx) if left_micros is None else left_micros
+    return Accepted(job, remaining, standing=draft.admitted.standing)
 
 
 async def _open_team(tx: AsyncConnection, team_id: str) -> int:
-    """How long the team's jobs may wait; raises if the team takes no orders."""
+    """How long the team's jobs may wait; raises if the team takes no orders, or has too many waiting."""
     team = tables.teams
     row = (
         await tx.execute(
-            sa.select(team.c.max_queue_s, team.c.drained_at).where(team.c.id == team_id, team.c.deleted_at.is_(None))
+            sa.select(team.c.max_queue_s, team.c.queue_depth, team.c.drained_at).where(
+                team.c.id == team_id, team.c.deleted_at.is_(None)
+            )
         )
     ).first()
     if row is None:
         raise errors.NotAuthenticated
     if row.drained_at is not None:
         raise errors.TeamDrained
+    await depth.check(tx, team_id, State.QUEUED, row.queue_depth)
     return int(row.max_queue_s)

@@ -20,7 +20,8 @@ from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import ENDED, State
 from gateway.storage import pages, tables
 from gateway.storage.pages import Slice
-from gateway.tenancy import audit
+from gateway.tenancy import audit, keys, teams
+from gateway.tenancy.teams import Team
 
 _job = tables.jobs
 
@@ -92,14 +93,29 @@ async def requeue(tx: AsyncConnection, actor: str, job_id: str, now: datetime) -
     return await _noted(tx, actor, "job.requeue", job, job, now)
 
 
-async def require_deletable(connection: AsyncConnection, team_id: str, *, drained: bool) -> int:
-    """How many jobs the team has not finished; ``Conflict`` if there are any and it was not drained first."""
-    unfinished = await count_unfinished(connection, team_id)
-    if unfinished and not drained:
+async def delete_team(tx: AsyncConnection, actor: str, team: Team, now: datetime) -> tuple[int, int]:
+    """End a team: how many keys were revoked, and how many jobs go on to their end.
+
+    ``Conflict`` while it has unfinished jobs and was not drained: its callers would go on to order.
+    """
+    unfinished = await count_unfinished(tx, team.id)
+    if unfinished and team.drained_at is None:
         raise errors.Conflict(
             f"the team has {unfinished} unfinished jobs; drain it first, or wait until they have ended", param="team"
         )
-    return unfinished
+    revoked = await keys.revoke_all(tx, team.id, now)
+    await teams.delete(tx, team.id, now)
+    await audit.note(
+        tx,
+        actor=actor,
+        action="team.delete",
+        subject=team.id,
+        team_id=team.id,
+        before={"name": team.name},
+        after={"revokedKeys": revoked, "unfinishedJobs": unfinished},
+        at=now,
+    )
+    return revoked, unfinished
 
 
 async def count_unfinished(connection: AsyncConnection, team_id: str) -> int:
@@ -114,6 +130,17 @@ async def lock(tx: AsyncConnection, job_id: str) -> Job:
     return await find(tx, job_id)
 
 
+async def account(connection: AsyncConnection) -> sa.Row[Any]:
+    """What is known of the upstream account, whether it rests, and why."""
+    return (await connection.execute(sa.select(tables.upstream_account))).one()
+
+
+async def prices(connection: AsyncConnection) -> dict[tuple[str, str], sa.Row[Any]]:
+    """The operator's prices and the blocks, by model and resolution."""
+    rows = await connection.execute(sa.select(tables.prices))
+    return {(row.model, row.resolution): row for row in rows}
+
+
 async def of_team(connection: AsyncConnection, team_id: str) -> Sequence[Job]:
     """All of the team's jobs, oldest first, for its export."""
     rows = await connection.execute(sa.select(_job).where(_job.c.team_id == team_id).order_by(_job.c.created_at))
@@ -121,7 +148,7 @@ async def of_team(connection: AsyncConnection, team_id: str) -> Sequence[Job]:
 
 
 async def _noted(
-    tx: AsyncConnection, actor: str, action: str, before: Job, after: Job, now: datetime, **details: Any
+    tx: AsyncConnection, actor: str, action: str, before: Job, after: Job, now: datetime, **details: str
 ) -> Job:
     await audit.note(
         tx,

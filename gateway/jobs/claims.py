@@ -2,9 +2,13 @@
 
 A claim is a token in the job's row. It ends with the step, or when a sweep finds its worker dead. A statement that
 acts on a claim names its token, so that a worker which lost its claim without knowing does nothing.
+
+Which queued job is next: of the team whose turn it is (``turns``), the one of the highest priority that was accepted
+first. Teams, keys and models that may not send now are passed over; theirs wait.
 """
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,99 +18,225 @@ import stamina
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, ids
-from gateway.jobs import record
+from gateway.jobs import pauses, record, turns
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
+from gateway.jobs.turns import Contender
 from gateway.storage import schema, tables
 
 #: After this long a job upstream no longer counts against the concurrency: it may never end.
 SLOT_LIFE = timedelta(minutes=15)
 
 _job = tables.jobs
+_team = tables.teams
+_key = tables.api_keys
 
 
 @dataclass(frozen=True)
 class Outlook:
     """Whether asking for a queued job makes sense now."""
 
-    #: Some queued job could be taken, and submitting does not rest.
+    #: Some queued job could be taken, a slot is free, and submitting does not rest.
     open: bool
     #: The breaker's rest is over, and nobody has tried the upstream since.
     trial: bool
 
 
-async def outlook(connection: AsyncConnection, now: datetime) -> Outlook:
+@dataclass(frozen=True)
+class _Flights:
+    """The jobs that take a slot, counted; ``of`` has each team's and each key's by its id."""
+
+    total: int
+    on_their_way: int
+    of: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Shut:
+    """Whose jobs are passed over: paused, or with as many in flight as they may have."""
+
+    teams: frozenset[str]
+    keys: frozenset[str]
+    models: frozenset[str]
+
+
+async def outlook(connection: AsyncConnection, slots: int, now: datetime) -> Outlook:
     """A look before the leap: no lock is taken and nothing is promised."""
     account = (await connection.execute(sa.select(tables.upstream_account))).one()
-    free = sa.select(_job.c.id).where(_job.c.state == State.QUEUED, _job.c.claim.is_(None), _job.c.due_at <= now)
-    waiting = (await connection.execute(free.limit(1))).first() is not None
-    return Outlook(open=waiting and not _resting(account, now), trial=account.breaker_failures > 0)
+    contenders = await _contenders(connection, account, slots, now, at_most=1)
+    return Outlook(open=bool(contenders), trial=account.breaker_failures > 0)
 
 
 async def take_queued(shop: Shop, now: datetime) -> Job | None:
-    """Claim the next queued job, if the upstream has a slot free and submitting does not rest.
+    """Claim the queued job whose turn it is, if a slot is free and submitting does not rest.
 
-    The account's row is locked first, so that two workers cannot take the same last slot.
+    The account's row is locked first, so that two workers cannot take the same last slot or the same turn.
     """
     async with shop.database.write() as tx:
         account = await schema.lock_account(tx)
-        if _resting(account, now) or await _slots_taken(tx, account, now) >= shop.concurrency:
-            return None
-        next_one = (
-            sa.select(_job.c.id)
-            .where(_job.c.state == State.QUEUED, _job.c.claim.is_(None), _job.c.due_at <= now)
-            .order_by(_job.c.created_at, _job.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
+        for contender in turns.line(await _contenders(tx, account, shop.concurrency, now)):
+            # One that is being cancelled this very moment is locked: then it is the next team's turn.
+            job = await _mark(tx, shop, contender.job_id, State.QUEUED, now)
+            if job is not None:
+                await _take_turn(tx, contender)
+                return job
+        return None
+
+
+async def _contenders(
+    connection: AsyncConnection,
+    account: sa.Row[tuple[object, ...]],
+    slots: int,
+    now: datetime,
+    at_most: int | None = None,
+) -> list[Contender]:
+    """The teams that may send now, each by its next job; at most so many of them, in no order."""
+    if _resting(account, now):
+        return []
+    flights = await _in_flight(connection, now)
+    # While the breaker has not closed, one on its way is the trial, and takes every slot.
+    if flights.total >= slots or (account.breaker_failures and flights.on_their_way):
+        return []
+    paused = await pauses.standing(connection)
+    if paused.everything:
+        return []
+    full = await _full(connection, flights)
+    shut = _Shut(teams=paused.teams | full, keys=full, models=paused.models)
+    rows = await connection.execute(_next_jobs(shut, now).limit(at_most))
+    return [
+        Contender(
+            team_id=row.team_id,
+            owed_micros=row.turn_micros,
+            cost_micros=turns.cost(row.hold_micros, row.attempt),
+            job_id=row.id,
+            since=row.created_at,
         )
-        job_id = (await tx.execute(next_one)).scalar_one_or_none()
-        return None if job_id is None else await _mark(tx, shop, job_id, now)
+        for row in rows
+    ]
 
 
 def _resting(account: sa.Row[tuple[object, ...]], now: datetime) -> bool:
     return any(until is not None and until > now for until in (account.paused_until, account.breaker_until))
 
 
-async def _slots_taken(tx: AsyncConnection, account: sa.Row[tuple[object, ...]], now: datetime) -> int:
-    """Jobs in flight upstream. While the breaker has not closed, one on its way takes every slot: it is the trial."""
-    in_flight = sa.or_(
-        sa.and_(_job.c.state == State.QUEUED, _job.c.claim.is_not(None)),
+async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
+    """What takes a slot: jobs upstream, on their way there, or claimed to be sent. Never looks at all queued jobs."""
+    since = now - SLOT_LIFE
+    sent = sa.or_(
         _job.c.state == State.SUBMITTING,
-        sa.and_(_job.c.state == State.SUBMISSION_UNKNOWN, _job.c.submitted_at > now - SLOT_LIFE),
-        sa.and_(_job.c.state == State.RUNNING, _job.c.accepted_at > now - SLOT_LIFE),
+        sa.and_(_job.c.state == State.SUBMISSION_UNKNOWN, _job.c.submitted_at > since),
+        sa.and_(_job.c.state == State.RUNNING, _job.c.accepted_at > since),
     )
-    on_their_way = sa.or_(
-        sa.and_(_job.c.state == State.QUEUED, _job.c.claim.is_not(None)), _job.c.state == State.SUBMITTING
+    owner = (_job.c.team_id, _job.c.key_id, _job.c.state)
+    states = [State.SUBMITTING, State.SUBMISSION_UNKNOWN, State.RUNNING]
+    upstream = sa.select(*owner, sa.func.count().label("jobs")).where(_job.c.state.in_(states), sent).group_by(*owner)
+    # Asked by the claim alone: with a condition on the state SQLite would walk through the whole queue.
+    queued = sa.case((_job.c.state == State.QUEUED, 1), else_=0)
+    claimed = sa.select(*owner, queued.label("jobs")).where(_job.c.claimed_by > "")
+    total, on_their_way, of = 0, 0, Counter[str]()
+    for row in await connection.execute(sa.union_all(upstream, claimed)):
+        total += row.jobs
+        on_their_way += row.jobs if row.state in (State.QUEUED, State.SUBMITTING) else 0
+        of.update({row.team_id: row.jobs, row.key_id: row.jobs})
+    return _Flights(total, on_their_way, of)
+
+
+async def _full(connection: AsyncConnection, flights: _Flights) -> frozenset[str]:
+    """The teams and keys that have as many jobs in flight as they may, by id."""
+    limits = sa.union_all(
+        *(sa.select(owner.c.id, owner.c.concurrency).where(owner.c.concurrency.is_not(None)) for owner in (_team, _key))
     )
-    if account.breaker_failures:
-        trial = await tx.execute(sa.select(_job.c.id).where(on_their_way).limit(1))
-        if trial.first() is not None:
-            return 1 << 31
-    return (await tx.execute(sa.select(sa.func.count()).select_from(_job).where(in_flight))).scalar_one()
+    rows = await connection.execute(limits)
+    return frozenset(row.id for row in rows if flights.of.get(row.id, 0) >= row.concurrency)
+
+
+def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
+    """Each team's next job, by two looks into ``ix_jobs_team_state``: its highest priority, and the oldest of that.
+
+    The index cannot give both at once, since one goes down and the other up.
+    """
+    highest, oldest = _job.alias(), _job.alias()
+
+    def free(job: sa.FromClause) -> sa.ColumnElement[bool]:
+        return sa.and_(
+            job.c.team_id == _team.c.id,
+            job.c.state == State.QUEUED,
+            job.c.claim.is_(None),
+            job.c.due_at <= now,
+            job.c.key_id.not_in(sorted(shut.keys)),
+            job.c.model.not_in(sorted(shut.models)),
+        )
+
+    priority = (
+        sa.select(highest.c.priority)
+        .where(free(highest))
+        .order_by(highest.c.priority.desc(), highest.c.created_at.desc())
+        .limit(1)
+        .correlate(_team)
+        .scalar_subquery()
+    )
+    job_id = (
+        sa.select(oldest.c.id)
+        # None is above the highest. Said so, the order is the index's, and no planner walks through the team's history.
+        .where(free(oldest), oldest.c.priority >= priority)
+        .order_by(oldest.c.priority, oldest.c.created_at, oldest.c.id)
+        .limit(1)
+        .correlate(_team)
+        .scalar_subquery()
+    )
+    teams = sa.select(_team.c.turn_micros, job_id.label("job_id")).where(_team.c.id.not_in(sorted(shut.teams)))
+    following = teams.cte("following").prefix_with("MATERIALIZED")
+    columns = (_job.c.team_id, _job.c.id, _job.c.hold_micros, _job.c.attempt, _job.c.created_at)
+    return sa.select(following.c.turn_micros, *columns).join_from(following, _job, _job.c.id == following.c.job_id)
+
+
+async def _take_turn(tx: AsyncConnection, taken: Contender) -> None:
+    """Write what every team owes now; rows are locked by id, and only after the job's."""
+    owing = sa.or_(_team.c.turn_micros > 0, _team.c.id == taken.team_id)
+    rows = await tx.execute(
+        sa.select(_team.c.id, _team.c.turn_micros).where(owing).order_by(_team.c.id).with_for_update(key_share=True)
+    )
+    owed = {row.id: row.turn_micros for row in rows}
+    for team_id, micros in turns.debts(owed, taken).items():
+        if micros != owed[team_id]:
+            await _owe(tx, team_id, micros)
+
+
+async def give_turn_back(tx: AsyncConnection, job: Job) -> None:
+    """Take back what a claim's turn cost: nothing was sent. The job is as it was claimed."""
+    owed = (
+        await tx.execute(
+            sa.select(_team.c.turn_micros).where(_team.c.id == job.team_id).with_for_update(key_share=True)
+        )
+    ).scalar_one()
+    await _owe(tx, job.team_id, turns.less(owed, turns.cost(job.hold_micros, job.attempt)))
+
+
+async def _owe(tx: AsyncConnection, team_id: str, micros: int) -> None:
+    await tx.execute(_team.update().where(_team.c.id == team_id).values(turn_micros=micros))
 
 
 async def take(shop: Shop, job_id: str, state: State, now: datetime) -> Job | None:
     """Claim one job for its next step; none if it is not in that state, not due, or someone else's."""
     async with shop.database.write() as tx:
-        free = (
-            sa.select(_job.c.id)
-            .where(_job.c.id == job_id, _job.c.state == state, _job.c.claim.is_(None), _job.c.due_at <= now)
-            .with_for_update(skip_locked=True)
-        )
-        if (await tx.execute(free)).first() is None:
-            return None
-        return await _mark(tx, shop, job_id, now)
+        return await _mark(tx, shop, job_id, state, now)
 
 
-async def _mark(tx: AsyncConnection, shop: Shop, job_id: str, now: datetime) -> Job:
-    row = await tx.execute(
+async def _mark(tx: AsyncConnection, shop: Shop, job_id: str, state: State, now: datetime) -> Job | None:
+    free = (
+        sa.select(_job.c.id)
+        .where(_job.c.id == job_id, _job.c.state == state, _job.c.claim.is_(None), _job.c.due_at <= now)
+        .with_for_update(skip_locked=True)
+    )
+    rows = await tx.execute(
         _job.update()
-        .where(_job.c.id == job_id)
+        .where(_job.c.id.in_(free))
         .values(claim=ids.claim(), claimed_by=shop.worker_id, claimed_at=now)
         .returning(_job)
     )
-    return record.job(row.one())
+    row = rows.first()
+    return None if row is None else record.job(row)
 
 
 @asynccontextmanager
@@ -126,8 +256,10 @@ async def held(shop: Shop, job: Job) -> AsyncIterator[None]:
 async def give_back(shop: Shop, job: Job) -> None:
     """End a claim whose step did not come to its end, so that the job can be taken at once."""
     async with shop.database.write() as tx:
-        await tx.execute(
+        freed = await tx.execute(
             _job.update()
             .where(_job.c.id == job.id, _job.c.claim == job.claim, _job.c.state == job.state)
             .values(claim=None, claimed_by=None, claimed_at=None)
         )
+        if freed.rowcount and job.state is State.QUEUED:
+            await give_turn_back(tx, job)

@@ -5,18 +5,16 @@ them, though never beyond a day after their acceptance. Time under two pauses co
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.jobs import accept
 from gateway.jobs.states import State
 from gateway.storage import tables
-
-#: No job waits longer than this after its acceptance, paused or not: nobody listens any more.
-LONGEST_WAIT = timedelta(hours=24)
+from gateway.storage.tables import Moment
 
 _pause = tables.pauses
 _job = tables.jobs
@@ -100,18 +98,46 @@ def _of_job() -> sa.ColumnElement[bool]:
 
 
 async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> None:
+    if tx.dialect.name == "postgresql":
+        # A long line takes longer than a transaction may; each statement has its limit still.
+        setting = "transaction_timeout"
+        known = sa.func.current_setting(setting, True).is_not(None)
+        await tx.execute(sa.select(sa.func.set_config(setting, "0", True)).where(known))
     # What another pause that is still in force began to hold is pushed at the end of that one.
     other = sa.select(sa.func.min(_pause.c.since_at)).where(_of_job()).correlate(_job).scalar_subquery()
     end = _least(sa.func.coalesce(other, _moment(at)), _moment(at))
     start = sa.case((_job.c.created_at > over.since_at, _job.c.created_at), else_=_moment(over.since_at))
     pushed = _least(
-        _plus(tx, _job.c.queue_deadline_at, end, start), _plus(tx, _job.c.created_at, LONGEST_WAIT, timedelta())
+        _later(tx, _job.c.queue_deadline_at, start, end),
+        _later(tx, _job.c.created_at, _moment(at), _moment(at + accept.LONGEST_QUEUE)),
     )
-    held = {
-        Scope.ALL: sa.true(),
-        Scope.TEAM: _job.c.team_id == over.subject,
-        Scope.MODEL: _job.c.model == over.subject,
-    }[over.scope]
-    await tx.execute(
-        _job.update().where(_job.c.state == State.QUEUED, held, end > start).values(queue_deadline_at=pushed)
-    )
+    push = _job.update().where(_job.c.state == State.QUEUED, end > start).values(queue_deadline_at=pushed)
+    if over.scope is Scope.MODEL:
+        push = push.where(_job.c.model == over.subject)
+    teams = sa.select(tables.teams.c.id)
+    if over.scope is Scope.TEAM:
+        teams = teams.where(tables.teams.c.id == over.subject)
+    for team_id in (await tx.execute(teams)).scalars().all():
+        await tx.execute(push.where(_job.c.team_id == team_id))
+
+
+def _moment(at: datetime) -> sa.ColumnElement[datetime]:
+    return sa.literal(at, Moment())
+
+
+def _least(one: sa.ColumnElement[datetime], other: sa.ColumnElement[datetime]) -> sa.ColumnElement[datetime]:
+    return sa.case((one < other, one), else_=other)
+
+
+def _later(
+    tx: AsyncConnection,
+    moment: sa.ColumnElement[datetime],
+    start: sa.ColumnElement[datetime],
+    end: sa.ColumnElement[datetime],
+) -> sa.ColumnElement[datetime]:
+    """The moment as much later as the end is after the start; SQLite counts in days and keeps milliseconds."""
+    if tx.dialect.name == "postgresql":
+        return moment.op("+")(end.op("-")(start))
+    days = sa.func.julianday(moment) + sa.func.julianday(end) - sa.func.julianday(start)
+    text = sa.func.strftime("%Y-%m-%d %H:%M:%f", days).op("||")("000")
+    return sa.type_coerce(text, Moment())

@@ -22,6 +22,7 @@ class Job:
     resolution: str
     parameters: Mapping[str, Any]
     details: Mapping[str, Any] | None
+    priority: int
     state: State
     version: int
     attempt: int

@@ -45,6 +45,8 @@ class Failure(StrEnum):
     EXPIRED = "expired"
     #: Its model left the catalogue while it waited.
     MODEL_WITHDRAWN = "model_withdrawn"
+    #: Its hold no longer covers what it may cost, or nobody knows what that is.
+    PRICE_BLOCKED = "price_blocked"
     #: Its caller took it back before it was sent.
     CANCELLED = "cancelled"
 
@@ -86,6 +88,7 @@ UNCHARGED: Final = frozenset(
         Failure.QUEUE_TIMEOUT,
         Failure.EXPIRED,
         Failure.MODEL_WITHDRAWN,
+        Failure.PRICE_BLOCKED,
         Failure.CANCELLED,
     }
 )

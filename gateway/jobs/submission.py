@@ -11,10 +11,10 @@ import structlog
 from gateway import errors
 from gateway.images import parameters
 from gateway.images.model import Model
-from gateway.jobs import account, attempts, booking, claims, endings, pace
+from gateway.jobs import account, attempts, booking, claims, endings, pace, pricing
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
-from gateway.jobs.states import Failure, State
+from gateway.jobs.states import Failure
 from gateway.ledger import book
 from gateway.upstream import answers, pacer
 from gateway.upstream.answers import Refusal
@@ -23,6 +23,8 @@ from gateway.upstream.answers import Refusal
 SEND_WITHIN_S = 5.0
 #: Nudges that wait for the pacer collapse into one for each quarter of a second.
 _TICKS_PER_S = 4
+#: So many jobs that cannot be sent are ended with one token of the request budget.
+_MOST_WITHDRAWN = 100
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +33,7 @@ async def submit(shop: Shop) -> None:
     """Take the next queued job, whichever it is, and send it; nothing if none may be sent now."""
     now = shop.clock.now()
     async with shop.database.read() as connection:
-        outlook = await claims.outlook(connection, now)
+        outlook = await claims.outlook(connection, shop.concurrency, now)
     if not outlook.open:
         return
     wait_s = await pace.take(shop, pacer.SUBMIT_RESERVE)
@@ -41,18 +43,44 @@ async def submit(shop: Shop) -> None:
         return
     if outlook.trial and not await _answers_again(shop):
         return
-    begun_s = shop.clock.monotonic()
-    job = await claims.take_queued(shop, shop.clock.now())
-    if job is None:
-        return
-    # There may be more: the next one's claim need not wait for this one's answer.
-    await shop.queue.submit(hint=f"after:{job.claim}")
-    model = next((model for model in shop.catalogue if model.api_id == job.model), None)
+    for _ in range(_MOST_WITHDRAWN):
+        begun_s = shop.clock.monotonic()
+        job = await claims.take_queued(shop, shop.clock.now())
+        # What cannot be sent any more ends here, and leaves the token to the next.
+        if job is None or await _sent(shop, job, begun_s):
+            return
+    await shop.queue.submit()
+
+
+async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
+    """Send the claimed job; false if it was ended instead."""
     async with claims.held(shop, job):
+        model = next((model for model in shop.catalogue if model.api_id == job.model), None)
         if model is None:
-            await _withdraw(shop, job)
-        else:
-            await _send(shop, job, model, begun_s)
+            await _withdraw(shop, job, Failure.MODEL_WITHDRAWN, f"the model {job.model} is no longer offered")
+            return False
+        if objection := await _objection(shop, job, model):
+            await _withdraw(shop, job, *objection)
+            return False
+        # There may be more: the next one's claim need not wait for this one's answer.
+        await shop.queue.submit(hint=f"after:{job.claim}")
+        await _send(shop, job, model, begun_s)
+    return True
+
+
+async def _objection(shop: Shop, job: Job, model: Model) -> tuple[Failure, str] | None:
+    """The last look at the price: what speaks against sending the job, as its failure and its words."""
+    what = f"{job.model} at {job.resolution}"
+    try:
+        async with shop.database.read() as connection:
+            price_micros = await pricing.hold_micros(connection, model, job.parameters)
+    except errors.PriceBlocked:
+        return Failure.PRICE_BLOCKED, f"the upstream charged more than was expected for {what}; it waits for its price"
+    except errors.InvalidParameter:
+        return Failure.MODEL_WITHDRAWN, f"{what} is no longer offered"
+    if price_micros > job.hold_micros:
+        return Failure.PRICE_BLOCKED, f"the price of {what} rose above what was set aside"
+    return None
 
 
 async def _answers_again(shop: Shop) -> bool:
@@ -92,11 +120,12 @@ async def _post(shop: Shop, job: Job, model: Model, body: dict[str, object]) -> 
     return answer
 
 
-async def _withdraw(shop: Shop, job: Job) -> None:
-    """End a job whose model an operator took out of the catalogue; nothing was sent, its hold goes back."""
+async def _withdraw(shop: Shop, job: Job, failure: Failure, message: str) -> None:
+    """End a claimed job that can no longer be sent as it was accepted; its hold goes back, and its team's turn."""
     now = shop.clock.now()
     async with shop.database.write() as tx:
-        ended = await endings.fail(tx, job, Failure.MODEL_WITHDRAWN, f"the model {job.model} is no longer offered", now)
-        if ended is not None and ended.state is State.FAILED:
+        ended = await endings.fail(tx, job, failure, f"{message}; nothing was charged", now)
+        if ended is not None:
+            await claims.give_turn_back(tx, job)
             await book.release(tx, await book.find(tx, job.id, job.attempt), now)
-    log.info("model_withdrawn", job_id=job.id, model=job.model)
+    log.info("withdrawn", job_id=job.id, model=job.model, reason=failure)

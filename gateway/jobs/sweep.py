@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 import structlog
 
-from gateway.jobs import attempts, booking, claims, endings, idempotency, liveness, record, settlement
+from gateway.jobs import accept, attempts, booking, claims, endings, idempotency, liveness, pauses, record, settlement
 from gateway.jobs.attempts import Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 async def queued(shop: Shop) -> None:
     """Nudge the submit step while a queued job could be taken."""
     async with shop.database.read() as connection:
-        outlook = await claims.outlook(connection, shop.clock.now())
+        outlook = await claims.outlook(connection, shop.concurrency, shop.clock.now())
     if outlook.open:
         await shop.queue.submit()
 
@@ -77,12 +77,17 @@ async def overdue(shop: Shop) -> None:
 
 
 async def queue_deadlines(shop: Shop) -> None:
-    """End queued jobs that nobody waits for any more, and give their holds back."""
+    """End queued jobs that nobody waits for any more, and give their holds back.
+
+    One that a pause holds waits on, but never longer than a day.
+    """
     now = shop.clock.now()
+    over = sa.or_(
+        sa.and_(_job.c.queue_deadline_at <= now, sa.not_(pauses.holds())),
+        _job.c.created_at <= now - accept.LONGEST_QUEUE,
+    )
     async with shop.database.read() as connection:
-        rows = await connection.execute(
-            sa.select(_job).where(_job.c.state == State.QUEUED, _job.c.queue_deadline_at <= now).limit(_AT_ONCE)
-        )
+        rows = await connection.execute(sa.select(_job).where(_job.c.state == State.QUEUED, over).limit(_AT_ONCE))
         late = [record.job(row) for row in rows]
     for job in late:
         await _time_out(shop, job)
@@ -90,8 +95,7 @@ async def queue_deadlines(shop: Shop) -> None:
 
 async def _time_out(shop: Shop, job: Job) -> None:
     now = shop.clock.now()
-    a_day = job.queue_deadline_at - job.created_at >= timedelta(hours=24)
-    failure = Failure.EXPIRED if a_day else Failure.QUEUE_TIMEOUT
+    failure = Failure.EXPIRED if now - job.created_at >= accept.LONGEST_QUEUE else Failure.QUEUE_TIMEOUT
     async with shop.database.write() as tx:
         ended = await endings.fail(tx, job, failure, "it could not be started in time; nothing was charged", now)
         if ended is not None:

@@ -5,7 +5,7 @@ owed before is taken off the debt of everybody, down to nothing: that is a round
 
 * A team's first job waits for one slot of each other team at most. While it owes nothing nothing is taken off, and
   whoever goes before it owes something from then on and comes after it.
-* Teams that always have work get equal credits, to within the cost of one job: cheap jobs get more slots than dear ones.
+* Teams that always have work get equal credits, to within the cost of one job: cheap jobs get more slots than dear.
 * A dear job need not be saved up for. It goes in its turn, and its team is in debt afterwards.
 * Nobody saves up: a team that is idle, paused or at its limit owes nothing at best. Nobody escapes: a debt stays while
   its team is idle, until the others have had as much.
@@ -19,9 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-#: No claim is free: each takes a slot and a request of the budget, even for a job without a price, or one that comes
-#: back. Less than any picture's price, and enough that a job which always comes back cannot keep its team's place.
-LEAST_MICROS = 500_000
+#: No claim is free, not even that of a job without a price: each takes a slot and a request of the budget.
+LEAST_MICROS = 100_000
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,12 @@ class Contender:
 
 
 def cost(hold_micros: int, attempt: int) -> int:
-    """What a job's turn costs its team: its hold, once. One that was refused and goes again has paid it already."""
-    return max(hold_micros, LEAST_MICROS) if attempt == 1 else LEAST_MICROS
+    """What a job's turn costs its team: its hold. One that was refused and goes again has paid it already.
+
+    But only once: one that keeps coming back pays each further time, or a job which the upstream never takes would
+    keep its team's place in the line for as long as it lives.
+    """
+    return LEAST_MICROS if attempt == 2 else max(hold_micros, LEAST_MICROS)
 
 
 def line(contenders: Iterable[Contender]) -> list[Contender]:

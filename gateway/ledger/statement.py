@@ -4,8 +4,10 @@ An operator's entry has a reference of its own, such as a ticket's number; the s
 a correction repeated after a lost answer moves nothing twice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -45,6 +47,12 @@ async def page(connection: AsyncConnection, wanted: Filter, asked: Slice) -> Pag
     if wanted.until is not None:
         question = question.where(_entry.c.created_at < wanted.until)
     return await pages.page(connection, question, (_entry.c.created_at, _entry.c.id), asked, newest_first=True)
+
+
+async def of_team(connection: AsyncConnection, team_id: str) -> Sequence[sa.Row[Any]]:
+    """All entries of the team, oldest first, for its export."""
+    question = sa.select(_entry).where(_entry.c.team_id == team_id).order_by(_entry.c.created_at, _entry.c.id)
+    return (await connection.execute(question)).all()
 
 
 async def spent_micros(connection: AsyncConnection, job_id: str) -> int:

@@ -6,7 +6,7 @@ looks anything up, never opens anything.
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 #: RFC 7617 and RFC 6750 credentials travel in one header: anything else in them could not be sent.
@@ -16,6 +16,8 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 #: The names S3 takes today: 3 to 63 of lower-case letters, digits, dots and hyphens.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*(?:[A-Za-z0-9_-][A-Za-z0-9._-]*)?")
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SECRET_CHARACTERS_MIN = 32
 _METRICS_TOKEN_CHARACTERS_MIN = 16
@@ -55,6 +57,11 @@ def host(text: str) -> str:
 def result_hosts(text: str) -> tuple[ResultHost, ...]:
     """A comma list of ``host`` or ``host:port``, lower-cased, in the order given."""
     return tuple(_result_host(element) for element in _elements(text))
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """A comma list of networks as CIDRs, each without host bits; a single address is a network of one."""
+    return tuple(_network(element) for element in _elements(text))
 
 
 def credential(text: str) -> str:
@@ -152,6 +159,13 @@ def _result_host(text: str) -> ResultHost:
         name, _, digits = text.rpartition(":")
         port = _port(digits)
     return ResultHost(host(name).lower(), port)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"must be a comma list of networks such as 10.0.0.0/8 or fd00::/8, not {text!r}") from None
 
 
 def _port(digits: str) -> int:

@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     image_url_ttl_s: Annotated[int, Field(ge=1, le=_TEN_YEARS_S)] = Field(
         default=86_400, validation_alias="TORII_IMAGE_URL_TTL_S"
     )
+    webhook_allow_nets: Annotated[tuple[shapes.Network, ...], BeforeValidator(shapes.networks)] = Field(
+        default=(), validation_alias="TORII_WEBHOOK_ALLOW_NETS"
+    )
     unknown_wait_s: Annotated[int, Field(ge=0, le=86_400)] = Field(default=60, validation_alias="TORII_UNKNOWN_WAIT_S")
     log_prompts: bool = Field(default=False, validation_alias="TORII_LOG_PROMPTS")
     catalogue: Path | None = Field(default=None, validation_alias="TORII_CATALOGUE")

@@ -25,6 +25,7 @@ from gateway.tenancy.scopes import Scope
 
 #: "Last used" is for people who clean up; writing it at each call would cost more than it tells.
 LAST_USED_STEP: Final = timedelta(minutes=1)
+NAME_CHARACTERS_MAX: Final = 200
 #: What a key's own limit may be.
 LIMIT_MAX: Final = 1_000_000
 #: A rotated key that lives on for longer was not rotated but doubled.
@@ -72,14 +73,16 @@ async def create(
 ) -> tuple[Key, KeyText]:
     """A new key of the team and its text, which is not kept.
 
-    ``InvalidParameter`` names an expiry that is past or a limit that cannot be. Whether the one who asks may grant all
+    ``InvalidParameter`` says which of its name, expiry and limits cannot be. Whether the one who asks may grant all
     that is for ``authority`` to say.
     """
+    if not name.isprintable() or not 1 <= len(name) <= NAME_CHARACTERS_MAX:
+        raise errors.InvalidParameter(
+            f"name: use 1 to {NAME_CHARACTERS_MAX} characters that can be printed", param="name"
+        )
     if expires_at is not None and expires_at <= at:
         raise errors.InvalidParameter("expires: this moment is past", param="expires")
-    for param, limit in (("rpm", rpm), ("concurrency", concurrency)):
-        if limit is not None and not 1 <= limit <= LIMIT_MAX:
-            raise errors.InvalidParameter(f"{param}: use 1 to {LIMIT_MAX}, not {limit}", param=param)
+    _require_limits(rpm, concurrency)
     values = {
         "team_id": team_id,
         "name": name,
@@ -197,6 +200,16 @@ async def revoke_all(tx: AsyncConnection, team_id: str, at: datetime) -> int:
     ).rowcount
 
 
+async def limit(tx: AsyncConnection, team_id: str, key_id: str, *, rpm: int | None, concurrency: int | None) -> Key:
+    """The key with those limits in place of its own; ``InvalidParameter`` names one that cannot be."""
+    _require_limits(rpm, concurrency)
+    values = {"rpm": rpm, "concurrency": concurrency}
+    row = (await tx.execute(_key.update().where(_of(team_id, key_id)).values(values).returning(_key))).first()
+    if row is None:
+        raise _unknown(key_id)
+    return read(row)
+
+
 async def find(connection: AsyncConnection, team_id: str, key_id: str) -> Key:
     """The team's key of that id, living or not; ``KeyNotFound``."""
     row = (await connection.execute(sa.select(_key).where(_of(team_id, key_id)))).first()
@@ -219,6 +232,12 @@ async def listing(connection: AsyncConnection, team_id: str) -> list[Key]:
         sa.select(_key).where(_key.c.team_id == team_id).order_by(_key.c.created_at, _key.c.id)
     )
     return [read(row) for row in rows]
+
+
+async def names(connection: AsyncConnection, key_ids: set[str]) -> dict[str, str]:
+    """The names of those keys by id, whoever's they are."""
+    rows = await connection.execute(sa.select(_key.c.id, _key.c.name).where(_key.c.id.in_(sorted(key_ids))))
+    return {row.id: row.name for row in rows}
 
 
 async def page(connection: AsyncConnection, team_id: str, asked: Slice) -> tuple[list[Key], str | None]:
@@ -268,6 +287,12 @@ async def _hand_on_budgets(tx: AsyncConnection, team_id: str, old_id: str, new_i
     own = sa.select(sa.literal(new_id), *(_budget.c[name] for name in names))
     own = own.where(_budget.c.team_id == team_id, _budget.c.key_id == old_id)
     await tx.execute(_budget.insert().from_select(["key_id", *names], own))
+
+
+def _require_limits(rpm: int | None, concurrency: int | None) -> None:
+    for param, asked in (("rpm", rpm), ("concurrency", concurrency)):
+        if asked is not None and not 1 <= asked <= LIMIT_MAX:
+            raise errors.InvalidParameter(f"{param}: use 1 to {LIMIT_MAX}, not {asked}", param=param)
 
 
 def _of(team_id: str, key_id: str) -> sa.ColumnElement[bool]:

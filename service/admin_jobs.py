@@ -1,0 +1,170 @@
+"""Jobs on the admin surface: listed, shown, and an operator's deeds on one of them. Nudges after the transaction."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import errors
+from gateway.jobs import admin, lookup, queue, view
+from gateway.jobs.record import Job
+from gateway.jobs.settlement import Verdict
+from gateway.jobs.states import State
+from gateway.jobs.view import Frame
+from gateway.tenancy import teams
+from gateway.tenancy.authority import Authority
+from service import admin_shapes, admin_views
+from service.admin_bodies import SettlementWanted
+from service.admin_deeds import PAGE, Ask, Deed, Office, choice, operation, place
+
+_JOB: Final = place("job", "The job's id.")
+_SINCE: Final = choice("since", "Made at this moment or later.", format="date-time")
+
+
+async def _listing(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    del given
+    state, model, since = ask.word("state", State), ask.text("model"), ask.moment("since")
+    async with office.database.read() as connection:
+        named = ask.text("team")
+        team_id = None if named is None else (await teams.find(connection, named, deleted=True)).id
+        found, cursor = await admin.page(connection, admin.Filter(team_id, state, model, since), ask.slice)
+        names = await teams.names(connection, {job.team_id for job in found})
+    return admin_views.page("jobs", [admin_views.job_line(job, names[job.team_id]) for job in found], cursor)
+
+
+async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    del given
+    async with office.database.read() as connection:
+        job = await admin.find(connection, ask.named("job"))
+        images = await lookup.images(connection, job.team_id, job.id)
+        seen = await lookup.balance_seen(connection)
+        name = await _team_name(connection, job)
+    shown = view.render(job, images, seen, _frame(office), office.clock.now())
+    return {**shown, **admin_views.job_more(job, name)}
+
+
+async def _cancel(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    async with office.database.write() as tx:
+        job = await admin.cancel(tx, given.actor, ask.named("job"), office.clock.now())
+        return admin_views.job_line(job, await _team_name(tx, job))
+
+
+async def _settle(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    wanted, now, job_id = ask.read(SettlementWanted), office.clock.now(), ask.named("job")
+    async with office.database.write() as tx:
+        match (wanted.verdict, wanted.upstream_job_id):
+            case (None, str(upstream_job_id)) if upstream_job_id.isprintable():
+                job = await admin.found(tx, given.actor, job_id, upstream_job_id, now)
+            case (str(verdict), None):
+                job = await admin.settle(tx, given.actor, job_id, Verdict(verdict), now)
+            case _:
+                raise errors.InvalidParameter("give either `verdict` or `upstreamJobId`", param="verdict")
+        shown = admin_views.job_line(job, await _team_name(tx, job))
+    await _nudge(office, job)
+    return shown
+
+
+async def _requeue(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    async with office.database.write() as tx:
+        job = await admin.requeue(tx, given.actor, ask.named("job"), office.clock.now())
+        shown = admin_views.job_line(job, await _team_name(tx, job))
+    await _nudge(office, job)
+    return shown
+
+
+async def nudge(office: Office) -> None:
+    """Tell the workers that queued jobs may be taken: only a hint, which the sweep does without."""
+    if office.redis is not None:
+        await queue.open(office.redis).submit()
+
+
+async def _nudge(office: Office, job: Job) -> None:
+    if job.state is State.QUEUED:
+        await nudge(office)
+    elif office.redis is not None and job.state in admin.STEPS:
+        await queue.open(office.redis).step(admin.STEPS[job.state], job)
+
+
+async def _team_name(connection: AsyncConnection, job: Job) -> str:
+    return (await teams.names(connection, {job.team_id}))[job.team_id]
+
+
+def _frame(office: Office) -> Frame:
+    return Frame(
+        public_url=office.settings.public_url,
+        link_key=office.keys.image_links[0],
+        image_url_ttl_s=office.settings.image_url_ttl_s,
+        unknown_wait_s=office.settings.unknown_wait_s,
+    )
+
+
+LIST: Final = Deed(
+    operation(
+        "get",
+        "/jobs",
+        "ListJobs",
+        "List jobs",
+        ("Newest first.", admin_shapes.JobLines),
+        parameters=(
+            choice("team", "Of this team: its name or id."),
+            choice("state", "In this state.", enum=[state.value for state in State]),
+            choice("model", "Of this model."),
+            _SINCE,
+            *PAGE,
+        ),
+        raises=(errors.TeamNotFound,),
+    ),
+    _listing,
+)
+READ: Final = Deed(
+    operation(
+        "get",
+        "/jobs/{job}",
+        "GetJob",
+        "Read a job",
+        ("As its caller sees it, and what only an operator does.", admin_shapes.JobPage),
+        parameters=(_JOB,),
+        raises=(errors.JobNotFound,),
+    ),
+    _read,
+)
+CANCEL: Final = Deed(
+    operation(
+        "post",
+        "/jobs/{job}/cancel",
+        "CancelJob",
+        "Take a queued job back",
+        ("The job, cancelled.", admin_shapes.JobLine),
+        parameters=(_JOB,),
+        raises=(errors.JobNotFound, errors.Conflict),
+    ),
+    _cancel,
+)
+SETTLE: Final = Deed(
+    operation(
+        "post",
+        "/jobs/{job}/settle",
+        "SettleJob",
+        "End the doubt about an unknown submission",
+        ("The job, settled, or running as the upstream's job.", admin_shapes.JobLine),
+        parameters=(_JOB,),
+        body=SettlementWanted,
+        raises=(errors.JobNotFound, errors.Conflict),
+    ),
+    _settle,
+)
+REQUEUE: Final = Deed(
+    operation(
+        "post",
+        "/jobs/{job}/requeue",
+        "RequeueJob",
+        "Nudge the workers about a job",
+        ("The job as it is.", admin_shapes.JobLine),
+        description="Never an ended job, never one whose POST may have been taken.",
+        parameters=(_JOB,),
+        raises=(errors.JobNotFound, errors.Conflict),
+    ),
+    _requeue,
+)
+
+DEEDS: Final = (LIST, READ, CANCEL, SETTLE, REQUEUE)

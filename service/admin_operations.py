@@ -1,0 +1,16 @@
+"""All deeds of the admin surface: the one list behind its routes and its part of the OpenAPI document."""
+
+from typing import Final
+
+from service import admin_books, admin_budgets, admin_jobs, admin_keys, admin_teams, admin_upstream
+
+DEEDS: Final = (
+    *admin_teams.DEEDS,
+    *admin_keys.DEEDS,
+    *admin_budgets.DEEDS,
+    *admin_jobs.DEEDS,
+    *admin_books.DEEDS,
+    *admin_upstream.DEEDS,
+)
+
+OPERATIONS: Final = tuple(deed.operation for deed in DEEDS)
