@@ -3,13 +3,14 @@
 So ``torii --help`` costs no database driver and no web framework. Runs no command itself.
 """
 
-import importlib
 from types import MappingProxyType
 from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from cli import late
 
 #: Each command's module and what it is for, in the order in which a newcomer meets them.
 COMMANDS: Final = MappingProxyType(
@@ -19,9 +20,16 @@ COMMANDS: Final = MappingProxyType(
         "work": ("cli.work", "Run one worker."),
         "migrate": ("cli.migrate", "Bring the database to this release's schema."),
         "doctor": ("cli.doctor", "Check every part and say what is wrong."),
-        "team": ("cli.team", "Make and list teams."),
-        "key": ("cli.key", "Make, list and revoke the keys of teams."),
+        "team": ("cli.team", "Make, list, change, drain, export and delete teams."),
+        "key": ("cli.key", "Make, list, limit, rotate and revoke the keys of teams."),
         "jobs": ("cli.jobs", "List, show, watch, cancel, requeue and settle jobs."),
+        "usage": ("cli.usage", "Where the credits went."),
+        "ledger": ("cli.ledger", "List the ledger's entries, and correct them by new ones."),
+        "pause": ("cli.pause", "Send nothing more of a team, of a model, or at all."),
+        "resume": ("cli.resume", "End a pause."),
+        "upstream": ("cli.upstream", "Show, resume and top up the upstream account."),
+        "models": ("cli.models", "List the models' prices, and set them."),
+        "apply": ("cli.apply", "Make teams, limits, budgets and policies as a file has them."),
         "openapi": ("cli.openapi", "Print the OpenAPI document of the service."),
     }
 )
@@ -50,6 +58,5 @@ class Menu(TyperGroup):
 
 
 def _app(name: str) -> typer.Typer:
-    # The one late import of the house: its targets are the constants above.
-    app: typer.Typer = importlib.import_module(COMMANDS[name][0]).app
+    app: typer.Typer = late.module(COMMANDS[name][0]).app
     return app

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
-from gateway.jobs import admin, lookup, queue, view
+from gateway.jobs import admin, deeds, lookup, queue, view
 from gateway.jobs.record import Job
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import State
@@ -45,7 +45,7 @@ async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]
 
 async def _cancel(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     async with office.database.write() as tx:
-        job = await admin.cancel(tx, given.actor, ask.named("job"), office.clock.now())
+        job = await deeds.cancel(tx, given.actor, ask.named("job"), office.clock.now())
         return admin_views.job_line(job, await _team_name(tx, job))
 
 
@@ -54,9 +54,9 @@ async def _settle(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
     async with office.database.write() as tx:
         match (wanted.verdict, wanted.upstream_job_id):
             case (None, str(upstream_job_id)) if upstream_job_id.isprintable():
-                job = await admin.found(tx, given.actor, job_id, upstream_job_id, now)
+                job = await deeds.found(tx, given.actor, job_id, upstream_job_id, now)
             case (str(verdict), None):
-                job = await admin.settle(tx, given.actor, job_id, Verdict(verdict), now)
+                job = await deeds.settle(tx, given.actor, job_id, Verdict(verdict), now)
             case _:
                 raise errors.InvalidParameter("give either `verdict` or `upstreamJobId`", param="verdict")
         shown = admin_views.job_line(job, await _team_name(tx, job))
@@ -66,7 +66,7 @@ async def _settle(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 
 async def _requeue(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     async with office.database.write() as tx:
-        job = await admin.requeue(tx, given.actor, ask.named("job"), office.clock.now())
+        job = await deeds.requeue(tx, given.actor, ask.named("job"), office.clock.now())
         shown = admin_views.job_line(job, await _team_name(tx, job))
     await _nudge(office, job)
     return shown
@@ -81,8 +81,8 @@ async def nudge(office: Office) -> None:
 async def _nudge(office: Office, job: Job) -> None:
     if job.state is State.QUEUED:
         await nudge(office)
-    elif office.redis is not None and job.state in admin.STEPS:
-        await queue.open(office.redis).step(admin.STEPS[job.state], job)
+    elif office.redis is not None and job.state in deeds.STEPS:
+        await queue.open(office.redis).step(deeds.STEPS[job.state], job)
 
 
 async def _team_name(connection: AsyncConnection, job: Job) -> str:

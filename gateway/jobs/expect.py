@@ -46,7 +46,7 @@ def next_look(elapsed_s: float, seen: Sequence[Interval], typical_s: float) -> L
     middle_s = highs[len(highs) // 2]
     late_s = highs[min(len(highs) - 1, len(highs) * 9 // 10)]
     least_s = max(_LEAST_STEP_S, middle_s * _STEP_SHARE)
-    first_s = max(middle_s - least_s, _LEAST_STEP_S)
+    first_s = max(middle_s - least_s / 2, _LEAST_STEP_S)
     if elapsed_s < first_s:
         return Look(first_s)
     return Look(elapsed_s + _step_s(elapsed_s - first_s, max(least_s, (late_s - middle_s) / 2)))

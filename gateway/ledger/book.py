@@ -19,6 +19,10 @@ from gateway.storage import statements, tables
 log = structlog.get_logger(__name__)
 
 
+#: Built once, its values given beside it.
+_ENTRY = tables.ledger_entries.insert()
+
+
 @dataclass(frozen=True)
 class Hold:
     """An amount set aside for one attempt of a job."""
@@ -124,21 +128,22 @@ async def _post(
     effect = entries.effect(kind, amount_micros)
     payer = held.payer
     await tx.execute(
-        tables.ledger_entries.insert().values(
-            id=ids.entry(),
-            team_id=payer.team_id,
-            key_id=payer.key_id,
-            model=payer.model,
-            job_id=held.job_id,
-            attempt=held.attempt if isinstance(held, Hold) else None,
-            kind=kind,
-            amount_micros=amount_micros,
-            day=held.windows.day,
-            month=held.windows.month,
-            reference=held.reference if isinstance(held, Correction) else None,
-            note=note,
-            created_at=at,
-        )
+        _ENTRY,
+        {
+            "id": ids.entry(),
+            "team_id": payer.team_id,
+            "key_id": payer.key_id,
+            "model": payer.model,
+            "job_id": held.job_id,
+            "attempt": held.attempt if isinstance(held, Hold) else None,
+            "kind": kind,
+            "amount_micros": amount_micros,
+            "day": held.windows.day,
+            "month": held.windows.month,
+            "reference": held.reference if isinstance(held, Correction) else None,
+            "note": note,
+            "created_at": at,
+        },
     )
     balances = await statements.upsert(
         tx,

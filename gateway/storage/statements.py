@@ -1,6 +1,7 @@
 """Statements that both databases need and SQLAlchemy spells twice. Builds them; runs nothing."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,12 +25,17 @@ async def upsert(
     """
     keys = [column.name for column in table.primary_key.columns]
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
-    insert: Any = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table).values(ordered)
-    written = await tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=keys,
-            set_={name: table.c[name] + insert.excluded[name] for name in add}
-            | {name: insert.excluded[name] for name in replace},
-        ).returning(table)
-    )
+    # Values go beside the statement, not into it: SQLAlchemy compiles one that holds rows anew each time.
+    written = await tx.execute(_upsert(tx.dialect.name, table, tuple(add), tuple(replace)), ordered)
     return written.all()
+
+
+@lru_cache
+def _upsert(dialect: str, table: sa.Table, add: tuple[str, ...], replace: tuple[str, ...]) -> sa.Executable:
+    insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    statement: sa.Executable = insert.on_conflict_do_update(
+        index_elements=[column.name for column in table.primary_key.columns],
+        set_={name: table.c[name] + insert.excluded[name] for name in add}
+        | {name: insert.excluded[name] for name in replace},
+    ).returning(table)
+    return statement

@@ -24,8 +24,8 @@ from gateway.tenancy.keys import Key
 from gateway.tenancy.keytext import KeyText
 from gateway.tenancy.scopes import Scope
 
-#: Under a second, with room for the answer's own way.
-KNOWN_FOR_S: Final = 0.75
+#: Half of the second within which a revocation is in force everywhere: the other half is for a busy machine.
+KNOWN_FOR_S: Final = 0.5
 #: A key that is made after somebody asked for it has to wait this long; nobody guesses an id before it is made.
 UNKNOWN_FOR_S: Final = 1.0
 KNOWN_MAX: Final = 10_000

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,7 +21,8 @@ from gateway.tenancy.keys import Key
 from gateway.tenancy.keytext import KeyText
 from gateway.tenancy.recognition import Recogniser
 from gateway.tenancy.teams import Team
-from tests.support import wait
+from tests.api.door import Door, environment
+from tests.support import ports, wait
 from tests.support.postgres import Postgres
 
 SECRET, OTHER = (SecretStr(letter * 40) for letter in "ab")
@@ -290,6 +292,31 @@ async def test_memory_is_bounded_whatever_is_tried(sqlite: Database) -> None:
             assert not any(await asyncio.gather(*tried))
         assert one.remembered == 1 + recognition.UNKNOWN_MAX + recognition.ADDRESSES_MAX
         assert await known(one, text)
+
+
+async def test_random_keys_add_no_series_and_hold_up_nobody(sqlite_url: str, redis_url: str, tmp_path: Path) -> None:
+    """At the front door many unknown keys all read 401, some after a while, add no series, and slow no good key."""
+    async with Door(environment(sqlite_url, redis_url, str(tmp_path / "archive"), ports.free_one())) as door:
+        good = await door.caller()
+
+        async def asked(headers: dict[str, str]) -> int:
+            return (await door.client.get("/api/v1/account", headers=headers)).status_code
+
+        async def series() -> set[str]:
+            text = (await door.client.get("/metrics")).text
+            return {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+
+        assert [await asked(good), await asked({"Authorization": "Bearer x"})] == [200, 401]
+        await series()
+        before = await series()
+        tried = [{"Authorization": f"Bearer {keytext.mint().reveal()}"} for _ in range(80)]
+        crowd = asyncio.gather(*(asked(headers) for headers in tried))
+        begun = time.monotonic()
+        assert await asked(good) == 200
+        took_s = time.monotonic() - begun
+        assert set(await crowd) == {401}
+        assert took_s < time.monotonic() - begun
+        assert await series() == before
 
 
 async def test_a_typo_asks_nobody_and_counts_as_no_guess(sqlite: Database) -> None:

@@ -1,0 +1,153 @@
+"""How a command reaches the admin surface: straight on the stores, or over HTTP with ``--url``. Knows no deed.
+
+Each command is written once: it names a deed of the surface and reads the answer, which is the same both ways.
+"""
+
+import asyncio
+import getpass
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
+
+import typer
+from redis.asyncio import Redis
+
+from cli import late, screen, stores
+from gateway.images import catalogue
+from gateway.settings import keyring
+from gateway.storage import pages, valkey
+from gateway.tenancy.authority import Authority
+from service.admin_deeds import Ask, Csv, Deed, Office
+
+Url = Annotated[
+    str | None, typer.Option("--url", help="Ask the gateway at this address instead of the stores.", metavar="URL")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="With --url: a file with the admin token. [default: TORII_ADMIN_TOKEN]"),
+]
+
+T = TypeVar("T")
+
+
+class Reach(Protocol):
+    """A way to the admin surface."""
+
+    async def ask(
+        self,
+        deed: Deed,
+        *,
+        query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, object] | None = None,
+        **path: str,
+    ) -> Any:  # noqa: ANN401  JSON, or the text of a sheet
+        """The answer of a deed; credits are exact. Raises what the house, or the gateway, has against it."""
+
+
+def carry_out(url: str | None, token_file: Path | None, work: Callable[[Reach], Awaitable[T]]) -> T:
+    """Do the work that a command is, where its options say."""
+
+    async def carried_out() -> T:
+        async with _opened(url, token_file) as reach:
+            return await work(reach)
+
+    return asyncio.run(carried_out())
+
+
+def ask(
+    url: str | None,
+    token_file: Path | None,
+    deed: Deed,
+    *,
+    query: Mapping[str, str | None] | None = None,
+    body: Mapping[str, object] | None = None,
+    **path: str,
+) -> Any:  # noqa: ANN401  JSON, or the text of a sheet
+    """The answer of one deed: all that most commands need."""
+    return carry_out(url, token_file, lambda reach: reach.ask(deed, query=query, body=body, **path))
+
+
+async def listed(
+    reach: Reach, deed: Deed, plural: str, query: Mapping[str, str | None], limit: int | None = None, **path: str
+) -> list[dict[str, Any]]:
+    """The rows of a list over as many pages as it takes, or its first ``limit``."""
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        wanted = pages.LIMIT_MAX if limit is None else min(limit - len(rows), pages.LIMIT_MAX)
+        page = await reach.ask(deed, query={**query, "limit": str(wanted), "cursor": cursor}, **path)
+        rows += page[plural]
+        cursor = page["nextCursor"]
+        if cursor is None or (limit is not None and len(rows) >= limit):
+            return rows
+
+
+def read(text: str | bytes) -> Any:  # noqa: ANN401  whatever was sent
+    """JSON with its numbers as they are written."""
+    return json.loads(text, parse_float=Decimal)
+
+
+@asynccontextmanager
+async def _opened(url: str | None, token_file: Path | None) -> AsyncIterator[Reach]:
+    if url is not None:
+        async with late.module("cli.remote").opened(url, token_file) as remote:
+            yield remote
+        return
+    async with (
+        stores.opened() as house,
+        _redis(house.settings.redis_url and house.settings.reveal("redis_url")) as redis,
+    ):
+        office = Office(
+            settings=house.settings,
+            keys=keyring.derive(house.settings.secret_key),
+            database=house.database,
+            catalogue=catalogue.load(house.settings.catalogue),
+            clock=house.clock,
+            redis=redis,
+        )
+        yield _Local(office, Authority(f"cli:{_user()}"))
+
+
+@dataclass(frozen=True)
+class _Local:
+    """The way through the stores."""
+
+    office: Office
+    authority: Authority
+
+    async def ask(
+        self,
+        deed: Deed,
+        *,
+        query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, object] | None = None,
+        **path: str,
+    ) -> Any:  # noqa: ANN401  see Reach
+        given = {name: text for name, text in (query or {}).items() if text is not None}
+        # As JSON would have brought it, so that both ways are judged alike.
+        sent = json.loads(screen.encode(dict(body or {})))
+        told = await deed.carry_out(self.office, self.authority, Ask(path, given, sent))
+        return told.text if isinstance(told, Csv) else read(screen.encode(told))
+
+
+@asynccontextmanager
+async def _redis(url: str | None) -> AsyncIterator[Redis | None]:
+    if url is None:
+        yield None
+        return
+    redis = valkey.open(url)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"  # a container without an entry for its user
