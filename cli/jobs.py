@@ -1,16 +1,18 @@
-"""``torii jobs``: lists, shows and watches jobs, and carries out an operator's deeds on them."""
+"""``torii jobs``: lists, shows and watches jobs, and asks for an operator's deeds on them. Holds no rule about jobs."""
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
 
-from cli import job_deeds, job_pages, screen
+from cli import reach, screen
+from cli.reach import Reach, TokenFile, Url
 from cli.screen import AsJson
 from gateway import errors
-from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import ENDED, State
+from service import admin_jobs
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="List, show, watch, cancel, requeue and settle jobs."
@@ -28,6 +30,10 @@ _COLUMNS: Final = MappingProxyType(
         "error": "ERROR",
     }
 )
+_LOOK_EVERY_S: Final = 0.5
+#: What of a page is told in lines of its own.
+_NESTED: Final = ("assets", "output", "error", "parameters", "torii")
+
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
 
@@ -35,11 +41,18 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 def listing(
     team: Annotated[str | None, typer.Option(help="Of this team alone: its name or id.")] = None,
     state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    model: Annotated[str | None, typer.Option(help="Of this model alone.")] = None,
+    since: Annotated[str | None, typer.Option(help="Made at this moment (RFC 3339) or later.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """List the newest jobs first."""
-    rows = asyncio.run(job_pages.rows(team, state, limit))
+    query = {"team": team, "state": state, "model": model, "since": since}
+    rows = reach.carry_out(
+        url, token_file, lambda way: reach.listed(way, admin_jobs.LIST, "jobs", query=query, limit=limit)
+    )
     if as_json:
         screen.write_json(rows)
     else:
@@ -47,19 +60,19 @@ def listing(
 
 
 @app.command()
-def show(job: JobId, as_json: AsJson = False) -> None:
+def show(job: JobId, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Show one job and its pictures."""
-    page = asyncio.run(job_pages.page(job))
+    page = reach.ask(url, token_file, admin_jobs.READ, {"job": job})
     if as_json:
         screen.write_json(page)
     else:
-        screen.facts(job_pages.flat(page))
+        screen.facts(_flat(page))
 
 
 @app.command()
-def watch(job: JobId, as_json: AsJson = False) -> None:
+def watch(job: JobId, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Follow a job until it ends; the exit status is 0 only if it completed."""
-    last = asyncio.run(_watch(job, as_json=as_json))
+    last = reach.carry_out(url, token_file, lambda way: _watch(way, job, as_json=as_json))
     if last["state"] != State.COMPLETED:
         raise typer.Exit(1)
 
@@ -68,16 +81,29 @@ def watch(job: JobId, as_json: AsJson = False) -> None:
 def cancel(
     job: JobId,
     team: Annotated[str | None, typer.Option(help="Only if it is this team's: name or id.")] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a queued job back."""
-    _done(asyncio.run(job_deeds.cancel(job, team)), "is cancelled; its credits are free again", as_json=as_json)
+
+    async def cancelled(way: Reach) -> dict[str, Any]:
+        if team is not None:
+            page = await way.ask(admin_jobs.READ, {"job": job})
+            if team not in (page["team"], page["teamId"]):
+                raise errors.JobNotFound(f"team {team!r} has no job {job[:80]!r}", param="job")
+        row: dict[str, Any] = await way.ask(admin_jobs.CANCEL, {"job": job})
+        return row
+
+    row = reach.carry_out(url, token_file, cancelled)
+    screen.show(row, f"job {row['id']} is cancelled; its credits are free again", as_json=as_json)
 
 
 @app.command()
-def requeue(job: JobId, as_json: AsJson = False) -> None:
+def requeue(job: JobId, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Nudge the workers about a job; never an ended one, never one whose POST may be under way."""
-    _done(asyncio.run(job_deeds.requeue(job)), "was brought to the workers' notice", as_json=as_json)
+    row = reach.ask(url, token_file, admin_jobs.REQUEUE, {"job": job})
+    screen.show(row, f"job {row['id']} was brought to the workers' notice", as_json=as_json)
 
 
 @app.command()
@@ -86,31 +112,26 @@ def settle(
     charged: Annotated[bool, typer.Option("--charged", help="The upstream took the credits.")] = False,
     not_charged: Annotated[bool, typer.Option("--not-charged", help="The upstream never had the job.")] = False,
     upstream_job: Annotated[str | None, typer.Option(help="The upstream has it, under this id.")] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """End the doubt about a job whose submission is unknown."""
     if [charged, not_charged, bool(upstream_job)].count(True) != 1:
         raise errors.InvalidParameter("give exactly one of --charged, --not-charged and --upstream-job ID")
-    if upstream_job:
-        _done(asyncio.run(job_deeds.found(job, upstream_job)), "runs on as that upstream job", as_json=as_json)
-        return
-    verdict = Verdict.CHARGED if charged else Verdict.NOT_CHARGED
-    said = f"is settled as {verdict.value.replace('_', ' ')}"
-    _done(asyncio.run(job_deeds.settle(job, verdict)), said, as_json=as_json)
+    body, said = {"upstreamJobId": upstream_job}, "runs on as that upstream job"
+    if not upstream_job:
+        body = {"verdict": "charged" if charged else "not_charged"}
+        said = "is settled as charged" if charged else "is settled as not charged"
+    row = reach.ask(url, token_file, admin_jobs.SETTLE, {"job": job}, body=body)
+    screen.show(row, f"job {row['id']} {said}", as_json=as_json)
 
 
-def _done(row: dict[str, Any], said: str, *, as_json: bool) -> None:
-    if as_json:
-        screen.write_json(row)
-    else:
-        screen.console().print(f"job {row['id']} {said}")
-
-
-async def _watch(job_id: str, *, as_json: bool) -> dict[str, Any]:
+async def _watch(way: Reach, job_id: str, *, as_json: bool) -> dict[str, Any]:
     out = screen.console()
     last: dict[str, Any] = {}
-    with out.status(f"watching {job_id}") as line:
-        async for row in job_pages.changes(job_id):
+    with out.status(f"watching {screen.plain(job_id)}") as line:
+        async for row in _changes(way, job_id):
             last = row
             if as_json:
                 screen.write_line(row)
@@ -119,3 +140,35 @@ async def _watch(job_id: str, *, as_json: bool) -> dict[str, Any]:
                 out.print(screen.plain(f"{row['at']}  {row['state']}{note}"), soft_wrap=True)
             line.update(f"{row['state']}{'' if row['state'] in ENDED else ' …'}")
     return last
+
+
+async def _changes(way: Reach, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    """The job now and at each change that its caller can see, until it ends."""
+    version: int | None = None
+    while True:
+        page = await way.ask(admin_jobs.READ, {"job": job_id})
+        if page["version"] != version:
+            version = page["version"]
+            error = page.get("error", {})
+            yield {
+                "id": page["jobId"],
+                "state": page["state"],
+                "version": version,
+                "at": page["seenAt"],
+                "error": error.get("code"),
+                "message": error.get("message"),
+            }
+        if page["state"] in ENDED:
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _flat(page: Mapping[str, Any]) -> dict[str, Any]:
+    """A page for people: nested members spelled out, empty ones left out."""
+    told = {name: value for name, value in page.items() if name not in _NESTED}
+    told |= {f"parameters.{name}": value for name, value in page["parameters"].items()}
+    if "error" in page:
+        told["error"] = f"{page['error']['code']}: {page['error']['message']}"
+    for number, asset in enumerate(page.get("assets", []), start=1):
+        told[f"picture {number}"] = asset["url"]
+    return {name: value for name, value in told.items() if value is not None}

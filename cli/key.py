@@ -1,22 +1,24 @@
-"""``torii key``: makes, lists and revokes keys, straight on the stores. A key's text is printed once, kept nowhere."""
+"""``torii key``: makes, lists, limits, rotates and revokes keys. A key's text is printed once, and kept nowhere."""
 
-import asyncio
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
 
-from cli import expiry, screen, stores
+from cli import amounts, expiry, reach, screen
+from cli.reach import TokenFile, Url
 from cli.screen import AsJson
 from gateway import errors
 from gateway.clock import rfc3339
-from gateway.settings import keyring
-from gateway.tenancy import audit, keys, keytext, scopes, teams
-from gateway.tenancy.keys import Key
-from gateway.tenancy.keytext import KeyText
+from gateway.ledger.budgets import Window
+from gateway.tenancy import keytext, scopes
 from gateway.tenancy.scopes import Scope
+from service import admin_keys
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke the keys of teams.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Make, list, limit, rotate and revoke the keys of teams."
+)
 
 _COLUMNS: Final = MappingProxyType(
     {
@@ -24,42 +26,54 @@ _COLUMNS: Final = MappingProxyType(
         "name": "NAME",
         "scopes": "SCOPES",
         "state": "STATE",
+        "rpm": "RPM",
+        "concurrency": "CONCURRENCY",
         "createdAt": "CREATED",
         "expiresAt": "EXPIRES",
         "lastUsedAt": "LAST USED",
     }
 )
-_NAME_CHARACTERS_MAX = 200
+
+Team = Annotated[str, typer.Argument(help="A team's name or id.")]
+KeyId = Annotated[str, typer.Argument(metavar="KEYID", help="A key's id, the middle part of its text.")]
 
 
 @app.command()
 def create(
-    team: Annotated[str, typer.Argument(help="A team's name or id.")],
+    team: Team,
     name: Annotated[str, typer.Option(help="What the key is for.")] = "cli",
     expires: Annotated[str | None, typer.Option(help="30m, 12h, 30d, 8w or a moment in RFC 3339.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="New generations a minute.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Jobs in flight.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Credits that it may spend and hold in a window.")] = None,
+    window: Annotated[Window | None, typer.Option(help="The budget's window, in UTC. [default: month]")] = None,
     scope: Annotated[
         list[Scope] | None, typer.Option(help="May be given several times. [default: generate, read]")
     ] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. Its text is shown this once."""
-    if not name.isprintable() or not 1 <= len(name) <= _NAME_CHARACTERS_MAX:
-        raise errors.InvalidParameter(
-            f"--name: use 1 to {_NAME_CHARACTERS_MAX} characters that can be printed", param="name"
-        )
-    key, text = asyncio.run(_create(team, name, frozenset(scope or scopes.DEFAULT), expires))
-    if as_json:
-        screen.write_json({**_shown(key), "key": text.reveal()})
-        return
-    out = screen.console()
-    out.print(text.reveal(), style="bold", soft_wrap=True)
-    out.print(f"This is key {key.id} of team {team}. It is not kept anywhere: put it where it belongs now.")
+    if window is not None and budget is None:
+        raise errors.InvalidParameter("--window goes with --budget", param="budget")
+    body: dict[str, Any] = {
+        "name": name,
+        "scopes": sorted(scope or scopes.DEFAULT),
+        "expiresAt": None if expires is None else rfc3339(expiry.moment(expires, datetime.now(UTC))),
+        "rpm": rpm,
+        "concurrency": concurrency,
+    }
+    if budget is not None:
+        limit = amounts.credits("--budget", budget)
+        body["budgets"] = [{"window": (window or Window.MONTH).value, "limit": limit}]
+    _say(reach.ask(url, token_file, admin_keys.CREATE, {"team": team}, body=body), f"of team {team}", as_json=as_json)
 
 
 @app.command("list")
-def listing(team: Annotated[str, typer.Argument(help="A team's name or id.")], as_json: AsJson = False) -> None:
+def listing(team: Team, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """List a team's keys."""
-    rows = asyncio.run(_list(team))
+    rows = reach.carry_out(url, token_file, lambda way: reach.listed(way, admin_keys.LIST, "keys", {"team": team}))
     if as_json:
         screen.write_json(rows)
         return
@@ -68,65 +82,58 @@ def listing(team: Annotated[str, typer.Argument(help="A team's name or id.")], a
 
 
 @app.command()
-def revoke(
-    key: Annotated[str, typer.Argument(metavar="KEYID", help="A key's id, the middle part of its text.")],
+def update(
+    key: KeyId,
+    rpm: Annotated[int | None, typer.Option(help="New generations a minute; 0 takes the limit away.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Jobs in flight; 0 takes the limit away.")] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
+    """Change a key's limits."""
+    given = {"rpm": rpm, "concurrency": concurrency}
+    body = {name: value or None for name, value in given.items() if value is not None}
+    if not body:
+        raise errors.InvalidParameter("say what shall be different; see: torii key update --help")
+    changed = reach.ask(url, token_file, admin_keys.CHANGE, {"key": _id(key)}, body=body)
+    limits = ", ".join(f"{name} {changed[name] or 'as its team'}" for name in given)
+    screen.show(changed, f"key {changed['id']} has {limits}", as_json=as_json)
+
+
+@app.command()
+def rotate(
+    key: KeyId,
+    grace: Annotated[str, typer.Option(help="How long the old text still works, such as 24h.")] = "0s",
+    url: Url = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a new key in a key's place. Its text is shown this once."""
+    body = {"graceS": amounts.seconds("--grace", grace)}
+    made = reach.ask(url, token_file, admin_keys.ROTATE, {"key": _id(key)}, body=body)
+    _say(made, f"in the place of key {_id(key)}", as_json=as_json)
+
+
+@app.command()
+def revoke(key: KeyId, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Revoke a key at once and for good."""
-    whole = keytext.parse(key)
-    revoked = asyncio.run(_revoke(key if whole is None else whole.id))
+    revoked = reach.ask(url, token_file, admin_keys.REVOKE, {"key": _id(key)})
+    screen.show(revoked, f"key {revoked['id']} is revoked", as_json=as_json)
+
+
+def _id(text: str) -> str:
+    """The id of a key that was given by its id or by its whole text."""
+    whole = keytext.parse(text)
+    return text if whole is None else whole.id
+
+
+def _say(made: dict[str, Any], what: str, *, as_json: bool) -> None:
     if as_json:
-        screen.write_json(_shown(revoked))
-    else:
-        screen.console().print(f"key {revoked.id} is revoked")
-
-
-async def _create(team: str, name: str, granted: frozenset[Scope], expires: str | None) -> tuple[Key, KeyText]:
-    async with stores.opened() as house, house.database.write() as tx:
-        now = house.clock.now()
-        until = None if expires is None else expiry.moment(expires, now)
-        owner = await teams.find(tx, team)
-        ring = keyring.derive(house.settings.secret_key).api_keys
-        key, text = await keys.create(tx, owner.id, name, granted, ring, now, until)
-        await audit.note(
-            tx, actor="cli", action="key.create", subject=key.id, team_id=owner.id, after=_shown(key), at=now
-        )
-        return key, text
-
-
-async def _list(team: str) -> list[dict[str, Any]]:
-    async with stores.opened() as house, house.database.read() as connection:
-        owner = await teams.find(connection, team)
-        now = house.clock.now()
-        found = await keys.listing(connection, owner.id)
-        return [{**_shown(key), "state": _state(key, alive=key.alive(now))} for key in found]
-
-
-async def _revoke(key_id: str) -> Key:
-    async with stores.opened() as house, house.database.write() as tx:
-        now = house.clock.now()
-        team_id = await keys.owner(tx, key_id)
-        key = await keys.revoke(tx, team_id, key_id, now)
-        await audit.note(
-            tx, actor="cli", action="key.revoke", subject=key.id, team_id=team_id, after=_shown(key), at=now
-        )
-        return key
-
-
-def _state(key: Key, *, alive: bool) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    return "living" if alive else "expired"
-
-
-def _shown(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "teamId": key.team_id,
-        "name": key.name,
-        "scopes": sorted(scope.value for scope in key.scopes),
-        "createdAt": rfc3339(key.created_at),
-        "expiresAt": rfc3339(key.expires_at) if key.expires_at else None,
-        "revokedAt": rfc3339(key.revoked_at) if key.revoked_at else None,
-        "lastUsedAt": rfc3339(key.last_used_at) if key.last_used_at else None,
-    }
+        screen.write_json(made)
+        return
+    out = screen.console()
+    out.print(made["key"], style="bold", soft_wrap=True)
+    out.print(
+        screen.plain(f"This is key {made['id']} {what}. It is not kept anywhere: put it where it belongs now."),
+        soft_wrap=True,
+    )

@@ -4,8 +4,9 @@ Each command is written once: it names a deed of the surface and reads the answe
 """
 
 import asyncio
-import getpass
 import json
+import os
+import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from redis.asyncio import Redis
 from cli import late, screen, stores
 from gateway.images import catalogue
 from gateway.settings import keyring
+from gateway.settings.values import Settings
 from gateway.storage import pages, valkey
 from gateway.tenancy.authority import Authority
 from service.admin_deeds import Ask, Csv, Deed, Office
@@ -40,10 +42,10 @@ class Reach(Protocol):
     async def ask(
         self,
         deed: Deed,
+        path: Mapping[str, str] | None = None,
         *,
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, object] | None = None,
-        **path: str,
     ) -> Any:  # noqa: ANN401  JSON, or the text of a sheet
         """The answer of a deed; credits are exact. Raises what the house, or the gateway, has against it."""
 
@@ -62,24 +64,30 @@ def ask(
     url: str | None,
     token_file: Path | None,
     deed: Deed,
+    path: Mapping[str, str] | None = None,
     *,
     query: Mapping[str, str | None] | None = None,
     body: Mapping[str, object] | None = None,
-    **path: str,
 ) -> Any:  # noqa: ANN401  JSON, or the text of a sheet
     """The answer of one deed: all that most commands need."""
-    return carry_out(url, token_file, lambda reach: reach.ask(deed, query=query, body=body, **path))
+    return carry_out(url, token_file, lambda reach: reach.ask(deed, path, query=query, body=body))
 
 
 async def listed(
-    reach: Reach, deed: Deed, plural: str, query: Mapping[str, str | None], limit: int | None = None, **path: str
+    reach: Reach,
+    deed: Deed,
+    plural: str,
+    path: Mapping[str, str] | None = None,
+    *,
+    query: Mapping[str, str | None] | None = None,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of a list over as many pages as it takes, or its first ``limit``."""
     rows: list[dict[str, Any]] = []
     cursor = None
     while True:
         wanted = pages.LIMIT_MAX if limit is None else min(limit - len(rows), pages.LIMIT_MAX)
-        page = await reach.ask(deed, query={**query, "limit": str(wanted), "cursor": cursor}, **path)
+        page = await reach.ask(deed, path, query={**(query or {}), "limit": str(wanted), "cursor": cursor})
         rows += page[plural]
         cursor = page["nextCursor"]
         if cursor is None or (limit is not None and len(rows) >= limit):
@@ -99,7 +107,7 @@ async def _opened(url: str | None, token_file: Path | None) -> AsyncIterator[Rea
         return
     async with (
         stores.opened() as house,
-        _redis(house.settings.redis_url and house.settings.reveal("redis_url")) as redis,
+        _redis(house.settings) as redis,
     ):
         office = Office(
             settings=house.settings,
@@ -122,24 +130,24 @@ class _Local:
     async def ask(
         self,
         deed: Deed,
+        path: Mapping[str, str] | None = None,
         *,
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, object] | None = None,
-        **path: str,
     ) -> Any:  # noqa: ANN401  see Reach
         given = {name: text for name, text in (query or {}).items() if text is not None}
         # As JSON would have brought it, so that both ways are judged alike.
         sent = json.loads(screen.encode(dict(body or {})))
-        told = await deed.carry_out(self.office, self.authority, Ask(path, given, sent))
+        told = await deed.carry_out(self.office, self.authority, Ask(path or {}, given, sent))
         return told.text if isinstance(told, Csv) else read(screen.encode(told))
 
 
 @asynccontextmanager
-async def _redis(url: str | None) -> AsyncIterator[Redis | None]:
-    if url is None:
+async def _redis(settings: Settings) -> AsyncIterator[Redis | None]:
+    if settings.redis_url is None:
         yield None
         return
-    redis = valkey.open(url)
+    redis = valkey.open(settings.reveal("redis_url"))
     try:
         yield redis
     finally:
@@ -148,6 +156,6 @@ async def _redis(url: str | None) -> AsyncIterator[Redis | None]:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"  # a container without an entry for its user
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())  # a container without an entry for its user

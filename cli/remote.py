@@ -48,13 +48,13 @@ class Remote:
     async def ask(
         self,
         deed: Deed,
+        path: Mapping[str, str] | None = None,
         *,
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, object] | None = None,
-        **path: str,
     ) -> Any:  # noqa: ANN401  see Reach
         """The answer of a deed. Raises what the gateway has against it, or that it cannot be reached."""
-        named = {name: quote(text, safe="") for name, text in path.items()}
+        named = {name: quote(text, safe="") for name, text in (path or {}).items()}
         content = None if deed.operation.body is None else screen.encode(dict(body or {})).encode()
         try:
             answer = await self.client.request(

@@ -50,6 +50,14 @@ def write_line(value: object) -> None:
     sys.stdout.flush()
 
 
+def show(value: object, said: str, *, as_json: bool) -> None:
+    """JSON for programs, or the sentence for people."""
+    if as_json:
+        write_json(value)
+    else:
+        console().print(plain(said), soft_wrap=True)
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, nothing: str) -> None:
     """The rows as a table: ``columns`` gives each member's heading, ``nothing`` what is said when there are none."""
     if not rows:

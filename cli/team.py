@@ -1,39 +1,73 @@
-"""``torii team``: makes and lists teams, straight on the stores. Holds no rule about teams."""
+"""``torii team``: makes, lists, changes, drains, exports and deletes teams. Holds no rule about teams."""
 
-import asyncio
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
 
-from cli import screen, stores
+from cli import amounts, reach, screen
+from cli.reach import Reach, TokenFile, Url
 from cli.screen import AsJson
-from gateway.clock import rfc3339
-from gateway.tenancy import audit, keys, teams
-from gateway.tenancy.teams import Team
+from gateway import errors
+from gateway.ledger.budgets import Window
+from service import admin_budgets, admin_teams
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make and list teams.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Make, list, change, drain, export and delete teams."
+)
 
-_COLUMNS: Final = MappingProxyType({"name": "NAME", "id": "ID", "createdAt": "CREATED", "maxQueueS": "MAX QUEUE S"})
+_COLUMNS: Final = MappingProxyType(
+    {
+        "name": "NAME",
+        "id": "ID",
+        "rpm": "RPM",
+        "concurrency": "CONCURRENCY",
+        "queueDepth": "QUEUE",
+        "maxQueueS": "MAX QUEUE S",
+        "drainedAt": "DRAINED",
+        "createdAt": "CREATED",
+    }
+)
+
+Name = Annotated[str, typer.Argument(help="A team's name or id.")]
+Budget = Annotated[str | None, typer.Option(help="Credits that may be spent and held in a window.")]
+Soft = Annotated[str | None, typer.Option(help="Credits of the budget that warn when they are passed.")]
+OfWindow = Annotated[Window | None, typer.Option(help="The budget's window, in UTC. [default: month]")]
+Rpm = Annotated[int | None, typer.Option(help="New generations a minute.")]
+Concurrency = Annotated[int | None, typer.Option(help="Jobs in flight; 0 takes the limit away.")]
+QueueDepth = Annotated[int | None, typer.Option(help="Jobs waiting.")]
+MaxQueueS = Annotated[int | None, typer.Option(help="Seconds that a job may wait.")]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dots, dashes, underscores.")],
+    budget: Budget = None,
+    window: OfWindow = None,
+    soft: Soft = None,
+    rpm: Rpm = None,
+    concurrency: Concurrency = None,
+    queue_depth: QueueDepth = None,
+    max_queue_s: MaxQueueS = None,
+    url: Url = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a team."""
-    team = asyncio.run(_create(name))
-    if as_json:
-        screen.write_json(_shown(team))
-    else:
-        screen.console().print(f"team {team.name} made ({team.id}); give it a key with: torii key create {team.name}")
+    """Make a team, with a budget if one is given."""
+    body = {"name": name, **_limits(rpm, concurrency, queue_depth, max_queue_s)}
+    wanted = _budget(budget, window, soft)
+    if wanted is not None:
+        body["budgets"] = [wanted]
+    team = reach.ask(url, token_file, admin_teams.CREATE, body=body)
+    said = f"team {team['name']} made ({team['id']}); give it a key with: torii key create {team['name']}"
+    screen.show(team, said, as_json=as_json)
 
 
 @app.command("list")
-def listing(as_json: AsJson = False) -> None:
+def listing(url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """List all teams."""
-    rows = [_shown(team) for team in asyncio.run(_list())]
+    rows = reach.carry_out(url, token_file, lambda way: reach.listed(way, admin_teams.LIST, "teams"))
     if as_json:
         screen.write_json(rows)
     else:
@@ -41,42 +75,135 @@ def listing(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A team's name or id.")], as_json: AsJson = False) -> None:
-    """Show one team."""
-    shown = asyncio.run(_show(name))
-    if as_json:
-        screen.write_json(shown)
+def show(name: Name, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
+    """Show one team, and how it stands."""
+    _facts(reach.ask(url, token_file, admin_teams.READ, {"team": name}), as_json=as_json)
+
+
+@app.command()
+def update(
+    name: Name,
+    budget: Budget = None,
+    window: OfWindow = None,
+    soft: Soft = None,
+    no_budget: Annotated[bool, typer.Option("--no-budget", help="Take the window's budget away.")] = False,
+    rpm: Rpm = None,
+    concurrency: Concurrency = None,
+    queue_depth: QueueDepth = None,
+    max_queue_s: MaxQueueS = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a team's limits, or its budget for a window."""
+    limits = _limits(rpm, concurrency, queue_depth, max_queue_s)
+    wanted = _budget(budget, window, soft, alone=no_budget)
+    if no_budget and budget is not None:
+        raise errors.InvalidParameter("give either --budget or --no-budget", param="budget")
+    if not limits and wanted is None and not no_budget:
+        raise errors.InvalidParameter("say what shall be different; see: torii team update --help")
+
+    async def changed(way: Reach) -> Any:  # noqa: ANN401  JSON
+        if limits:
+            await way.ask(admin_teams.CHANGE, {"team": name}, body=limits)
+        place = {"team": name, "window": (window or Window.MONTH).value}
+        if wanted is not None:
+            await way.ask(admin_budgets.PUT, place, body={member: wanted[member] for member in ("limit", "soft")})
+        elif no_budget:
+            await way.ask(admin_budgets.DELETE, place)
+        return await way.ask(admin_teams.READ, {"team": name})
+
+    _facts(reach.carry_out(url, token_file, changed), as_json=as_json)
+
+
+@app.command()
+def rename(
+    name: Name,
+    new_name: Annotated[str, typer.Argument(help="Its name from now on; its id stays.")],
+    url: Url = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a team another name."""
+    team = reach.ask(url, token_file, admin_teams.CHANGE, {"team": name}, body={"name": new_name})
+    screen.show(team, f"team {team['id']} is called {team['name']} now", as_json=as_json)
+
+
+@app.command()
+def drain(
+    name: Name,
+    end: Annotated[bool, typer.Option("--end", help="Take its orders again.")] = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take no new orders of a team; what it has goes on."""
+    team = reach.ask(url, token_file, admin_teams.UNDRAIN if end else admin_teams.DRAIN, {"team": name})
+    said = "takes orders again" if end else f"takes no new orders; {team['unfinishedJobs']} jobs go on to their end"
+    screen.show(team, f"team {team['name']} {said}", as_json=as_json)
+
+
+@app.command()
+def delete(name: Name, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
+    """End a team: its keys are revoked, its name is free, its ledger stays. Refused while it has unfinished jobs.
+
+    After `torii team drain` it is not refused, and the unfinished jobs go on to their end.
+    """
+    gone = reach.ask(url, token_file, admin_teams.DELETE, {"team": name})
+    said = f"team {gone['name']} ({gone['id']}) is deleted; {gone['revokedKeys']} keys were revoked"
+    screen.show(gone, said, as_json=as_json)
+
+
+@app.command()
+def export(
+    name: Name,
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")] = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print all that is kept of a team but pictures and secrets, as JSON in any case."""
+    del as_json
+    found = reach.ask(url, token_file, admin_teams.EXPORT, {"team": name})
+    if output is None:
+        screen.write_json(found)
     else:
-        screen.facts(shown)
+        output.write_text(screen.encode(found) + "\n")
 
 
-async def _create(name: str) -> Team:
-    async with stores.opened() as house, house.database.write() as tx:
-        now = house.clock.now()
-        team = await teams.create(tx, name, now)
-        await audit.note(
-            tx, actor="cli", action="team.create", subject=team.id, team_id=team.id, after=_shown(team), at=now
-        )
-        return team
+def _limits(
+    rpm: int | None, concurrency: int | None, queue_depth: int | None, max_queue_s: int | None
+) -> dict[str, Any]:
+    given = {"rpm": rpm, "queueDepth": queue_depth, "maxQueueS": max_queue_s}
+    limits: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if concurrency is not None:
+        limits["concurrency"] = concurrency or None
+    return limits
 
 
-async def _list() -> list[Team]:
-    async with stores.opened() as house, house.database.read() as connection:
-        return await teams.listing(connection)
-
-
-async def _show(name: str) -> dict[str, Any]:
-    async with stores.opened() as house, house.database.read() as connection:
-        team = await teams.find(connection, name)
-        now = house.clock.now()
-        living = [key for key in await keys.listing(connection, team.id) if key.alive(now)]
-        return {**_shown(team), "livingKeys": len(living)}
-
-
-def _shown(team: Team) -> dict[str, Any]:
+def _budget(
+    budget: str | None, window: Window | None, soft: str | None, *, alone: bool = False
+) -> dict[str, Any] | None:
+    if budget is None:
+        if (window is not None and not alone) or soft is not None:
+            raise errors.InvalidParameter("--window and --soft go with --budget", param="budget")
+        return None
     return {
-        "id": team.id,
-        "name": team.name,
-        "createdAt": rfc3339(team.created_at),
-        "maxQueueS": team.max_queue_s,
+        "window": (window or Window.MONTH).value,
+        "limit": amounts.credits("--budget", budget),
+        "soft": None if soft is None else amounts.credits("--soft", soft),
     }
+
+
+def _facts(team: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        screen.write_json(team)
+        return
+    told = {name: value for name, value in team.items() if name not in ("budgets", "policy")}
+    for each in team["budgets"]:
+        whose = f" of key {each['keyId']}" if each["keyId"] else ""
+        used = f"{each['left']} of {each['limit']} credits left ({each['spent']} spent, {each['held']} held)"
+        told[f"budget ({each['window']}){whose}"] = used
+    for member, value in (team["policy"] or {}).items():
+        told[f"policy.{member}"] = screen.encode(value)
+    screen.facts(told)

@@ -76,12 +76,12 @@ async def house(settings: Settings) -> AsyncIterator[House]:
     Raises ``SettingError`` (which names the variable) when the catalogue is wrong, the database cannot be reached, or
     its schema is not one that this release works with. Redis and the archive may come later.
     """
+    ring = keyring.derive(settings.secret_key)
     registry = CollectorRegistry()
     opened = stores.open_database(settings)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
     outbound = Outbound(settings.webhook_allow_nets)
-    ring = keyring.derive(settings.secret_key)
     recogniser = Recogniser(opened, ring.api_keys, SystemClock())
     try:
         models = catalogue.load(settings.catalogue)

@@ -204,7 +204,7 @@ class PolicyRefused(NotAllowed):
 class PriceBlocked(NotAllowed):
     """The upstream charged more than was expected for this model and resolution; an operator has to price it first."""
 
-    code = "price_blocked"
+    code = "price_pending"
 
 
 class TeamDrained(NotAllowed):

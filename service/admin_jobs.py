@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
+from gateway.clock import rfc3339
 from gateway.jobs import admin, deeds, lookup, queue, view
 from gateway.jobs.record import Job
 from gateway.jobs.settlement import Verdict
@@ -39,8 +41,9 @@ async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]
         images = await lookup.images(connection, job.team_id, job.id)
         seen = await lookup.balance_seen(connection)
         name = await _team_name(connection, job)
-    shown = view.render(job, images, seen, _frame(office), office.clock.now())
-    return {**shown, **admin_views.job_more(job, name)}
+    now = office.clock.now()
+    shown = view.render(job, images, seen, _frame(office), now)
+    return {**shown, **admin_views.job_more(job, name), "seenAt": rfc3339(now)}
 
 
 async def _cancel(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
@@ -65,6 +68,7 @@ async def _settle(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 
 
 async def _requeue(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    await _require_redis(office)
     async with office.database.write() as tx:
         job = await deeds.requeue(tx, given.actor, ask.named("job"), office.clock.now())
         shown = admin_views.job_line(job, await _team_name(tx, job))
@@ -76,6 +80,16 @@ async def nudge(office: Office) -> None:
     """Tell the workers that queued jobs may be taken: only a hint, which the sweep does without."""
     if office.redis is not None:
         await queue.open(office.redis).submit()
+
+
+async def _require_redis(office: Office) -> None:
+    """Raise unless a nudge can be sent: it is all that is asked for."""
+    if office.redis is None:
+        raise errors.SettingError("TORII_REDIS_URL is not set, so nobody can be nudged", param="TORII_REDIS_URL")
+    try:
+        await office.redis.ping()
+    except (RedisError, OSError) as error:
+        raise errors.Unavailable(f"Redis cannot be reached ({type(error).__name__})") from error
 
 
 async def _nudge(office: Office, job: Job) -> None:
@@ -162,7 +176,7 @@ REQUEUE: Final = Deed(
         ("The job as it is.", admin_shapes.JobLine),
         description="Never an ended job, never one whose POST may have been taken.",
         parameters=(_JOB,),
-        raises=(errors.JobNotFound, errors.Conflict),
+        raises=(errors.JobNotFound, errors.Conflict, errors.Unavailable),
     ),
     _requeue,
 )

@@ -148,6 +148,7 @@ class JobPage(Shape):
     submitted_at: At | None
     accepted_at: At | None
     ended_at: At | None
+    seen_at: Annotated[At, Meta(description="When this was so.")]
 
 
 class EntryBody(Shape):

@@ -42,6 +42,14 @@ _HEADERS: Final[Mapping[str, Json]] = MappingProxyType(
         "Cache-Control": {"description": "As long as the link lives.", "schema": {"type": "string"}},
     }
 )
+_Priority = Annotated[
+    int,
+    msgspec.Meta(
+        ge=-orders.MAX_PRIORITY,
+        le=orders.MAX_PRIORITY,
+        description="Orders the jobs of one team: the higher goes first; 0 when nothing is said.",
+    ),
+]
 _Patience = Annotated[
     int, msgspec.Meta(ge=1, le=orders.MAX_START_WITHIN_S, description="Fail rather than start later than this.")
 ]
@@ -54,6 +62,7 @@ class RunOptions(wire.Shape):
         dict[str, Any] | msgspec.UnsetType,
         msgspec.Meta(description=f"Given back with the job; at most {orders.MAX_METADATA_BYTES} bytes as JSON."),
     ] = msgspec.UNSET
+    priority: _Priority | msgspec.UnsetType = msgspec.UNSET
     start_within_s: _Patience | msgspec.UnsetType = msgspec.field(name="startWithinS", default=msgspec.UNSET)
 
 

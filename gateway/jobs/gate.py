@@ -1,4 +1,4 @@
-"""Whether a checked order may come in: the team's policy, its pace, and its moderation, in this order.
+"""Whether a checked order may come in: the team's pace, its policy, and its moderation, in this order.
 
 Runs before anything is held; what it refuses has created nothing. A refusal by policy or moderation, and what a
 moderation allowed, goes into the audit log, without the prompt.
@@ -63,13 +63,14 @@ class Gate:
 
     async def _admit(self, asker: recognition.Caller, model: Model, parameters: Parameters) -> Admitted:
         """Raises ``ModelNotAllowed``, ``PolicyRefused``, ``RateLimited`` or ``Unavailable``."""
+        # The pace first: what is refused by policy is noted, and nobody may fill the log without limit.
+        standing = await self.rate.take(asker)
+        rate.require(standing)
         try:
             held = policy.apply(self.policies.of(asker.team), model, parameters)
         except errors.NotAllowed as refusal:
             await self._note(asker, "order.refused", {"by": "policy", "model": model.api_id, "param": refusal.param})
             raise
-        standing = await self.rate.take(asker)
-        rate.require(standing)
         endpoint = self.policies.of(asker.team).moderation
         if endpoint is None:
             return Admitted(held, standing)

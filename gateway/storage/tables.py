@@ -82,7 +82,7 @@ teams = sa.Table(
     _moment("drained_at", nullable=True),
     #: Its name is free again and its keys are dead; the ledger keeps its id.
     _moment("deleted_at", nullable=True),
-    #: How much service it has had, for fair turns; see ``gateway.jobs.turns``.
+    #: What it owes for the turns it had; see ``gateway.jobs.turns``.
     sa.Column("turn_micros", _MICROS, nullable=False, server_default="0"),
 )
 

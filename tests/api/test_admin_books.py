@@ -23,9 +23,9 @@ async def charged(door: Door, headers: dict[str, str], **body: object) -> str:
     return job_id
 
 
-async def get(door: Door, path: str, **query: object) -> Any:
+async def get(door: Door, path: str, **query: str | int) -> Any:
     """Read from the admin surface."""
-    answer = await door.client.get(f"/admin/v1/{path}", headers=ADMIN, params={**query})
+    answer = await door.client.get(f"/admin/v1/{path}", headers=ADMIN, params=dict(query))
     assert answer.status_code == 200, answer.text
     return answer.json()
 

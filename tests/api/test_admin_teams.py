@@ -212,7 +212,7 @@ async def test_only_the_exact_admin_token_is_the_operator(door: Door) -> None:
         ADMIN_TOKEN,
         "Bearer ü",
     ):
-        refused = await door.client.get(TEAMS, headers={"Authorization": shown.encode()})
+        refused = await door.client.get(TEAMS, headers=[(b"Authorization", shown.encode())])
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
     assert (await door.client.get(TEAMS, headers={"Authorization": f"bearer  {ADMIN_TOKEN}"})).status_code == 200
 

@@ -8,6 +8,7 @@ import pytest
 from gateway.storage import tables
 from gateway.tenancy import keys, keytext
 from tests.api.door import ADMIN_TOKEN, GOOD, Door
+from tests.support import wait
 
 RUN = "/api/v1/models/flux-2-max/run"
 
@@ -68,6 +69,11 @@ async def test_a_key_that_is_over_is_unknown(any_door: Door) -> None:
     assert (await any_door.run(headers)).status_code == 202
     async with any_door.database.write() as tx:
         await keys.revoke(tx, team.id, key.id, datetime.now(UTC))
+
+    async def turned_away() -> bool:
+        return (await any_door.client.get("/api/v1/account", headers=headers)).status_code == 401
+
+    await wait.until(turned_away, timeout_s=1.0, what="the key is unknown")
     refused = await any_door.run(headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
     assert refused.json()["detail"] == (await any_door.run(expired)).json()["detail"]

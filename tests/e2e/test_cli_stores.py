@@ -1,6 +1,8 @@
 """The commands that work on the stores, as an operator runs them: real processes, a real database, JSON and text."""
 
 import json
+import os
+import pwd
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -28,6 +30,7 @@ from gateway.storage.stores import Stores
 from gateway.tenancy import keys, scopes, teams
 
 TORII = str(Path(sys.executable).with_name("torii"))
+ACTOR = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
 SECRET = "secret key of these tests; long enough"
 
 
@@ -116,9 +119,9 @@ async def test_teams_and_keys(desk: Desk, stores: Stores) -> None:
     assert desk.json("team", "show", "drawing")["livingKeys"] == 0
 
     assert await audited(stores) == [
-        ("cli", "team.create", team["id"]),
-        ("cli", "key.create", made["id"]),
-        ("cli", "key.revoke", made["id"]),
+        (ACTOR, "team.create", team["id"]),
+        (ACTOR, "key.create", made["id"]),
+        (ACTOR, "key.revoke", made["id"]),
     ]
     async with stores.database.read() as connection:
         assert text not in str((await connection.execute(sa.select(tables.audit))).all())
@@ -149,7 +152,7 @@ async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: St
     assert desk.json("jobs", "cancel", job.id)["state"] == "cancelled"
     assert "nothing left to do" in desk.refused("jobs", "requeue", job.id)
     assert desk.json("jobs", "watch", job.id, status=1)["state"] == "cancelled"
-    assert ("cli", "job.cancel", job.id) in await audited(stores)
+    assert (ACTOR, "job.cancel", job.id) in await audited(stores)
 
 
 async def test_a_doubt_is_settled(desk: Desk, stores: Stores) -> None:
