@@ -22,7 +22,7 @@ from gateway.jobs.orders import Order
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
-from gateway.ledger import book, entries
+from gateway.ledger import book, budgets, entries
 from gateway.ledger.book import Hold
 from gateway.storage import tables
 from gateway.tenancy import audit
@@ -123,6 +123,8 @@ async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted
     caller, model, asked = draft.caller, draft.model, draft.admitted.parameters
     max_queue_s = await _open_team(tx, caller.team_id)
     patience_s = min(max_queue_s, draft.order.start_within_s or max_queue_s)
+    hold_micros = await pricing.hold_micros(tx, model, asked)
+    await budgets.glance(tx, caller.team_id, caller.key_id, hold_micros, now)
     row = await tx.execute(
         _INSERT,
         {
@@ -138,7 +140,7 @@ async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted
             "state": State.QUEUED,
             "version": 1,
             "attempt": 1,
-            "hold_micros": await pricing.hold_micros(tx, model, asked),
+            "hold_micros": hold_micros,
             "created_at": now,
             "due_at": now,
             "queue_deadline_at": now + min(timedelta(seconds=patience_s), LONGEST_QUEUE),

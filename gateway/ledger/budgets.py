@@ -167,6 +167,16 @@ def require(standings: Sequence[Standing], needed_micros: int) -> None:
             )
 
 
+async def glance(connection: AsyncConnection, team_id: str, key_id: str, needed_micros: int, at: datetime) -> None:
+    """``BudgetExhausted`` when the amount surely does not fit: asked before anything is locked or written.
+
+    What passes is looked at again under the lock; what is refused here does not stand in anybody's way.
+    """
+    for each in await standing(connection, team_id, at, key_id):
+        more = each.held_micros + needed_micros
+        require([Standing(each.budget, each.period, each.spent_micros, more)], needed_micros)
+
+
 async def warn(tx: AsyncConnection, standings: Sequence[Standing]) -> list[Standing]:
     """Those whose soft limit is passed for the first time in their period; marked, so that each passing warns once."""
     passed = []

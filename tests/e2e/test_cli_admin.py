@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,8 @@ import pytest
 from gateway.ledger import proof
 from gateway.storage import tables
 from tests.api.door import ADMIN_TOKEN, Door, environment
-from tests.support import ports
+from tests.support import command, ports
 
-TORII = str(Path(sys.executable).with_name("torii"))
 #: What a store command is not told, and a remote one is told alone.
 APART = ("TORII_ADMIN_TOKEN",)
 
@@ -35,9 +33,7 @@ class Desk:
         if self.remote:
             words = (*words, "--url", self.door.base_url)
         environ = {"PATH": os.environ["PATH"], **self.settings, **more}
-        return subprocess.run(
-            [TORII, *words], cwd=self.folder, env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
+        return command.run(words, folder=self.folder, environment=environ)
 
     def json(self, *words: str) -> Any:
         """Run it with --json; its stdout, parsed."""

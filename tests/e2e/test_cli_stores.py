@@ -4,7 +4,6 @@ import json
 import os
 import pwd
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,8 +27,8 @@ from gateway.storage import schema, tables, valkey
 from gateway.storage import stores as house_stores
 from gateway.storage.stores import Stores
 from gateway.tenancy import keys, scopes, teams
+from tests.support import command
 
-TORII = str(Path(sys.executable).with_name("torii"))
 ACTOR = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
 SECRET = "secret key of these tests; long enough"
 
@@ -44,9 +43,7 @@ class Desk:
     def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
         environment = {"PATH": "/usr/bin:/bin", **self.settings, **settings}
-        return subprocess.run(
-            [TORII, *words], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=30, check=False
-        )
+        return command.run(words, folder=self.folder, environment=environment)
 
     def json(self, *words: str, status: int = 0) -> Any:
         """Run it with --json; its stdout, parsed."""
