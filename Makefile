@@ -21,7 +21,7 @@ run: $(RUN_STAMP)  ## set up and start a whole gateway on this machine, then pri
 
 test: $(DEV_STAMP)  ## set up, start the real servers the suite needs, run all tests
 	@tests/support/install-servers
-	$(BIN)/pytest -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(DEV_STAMP)  ## lint, types, import rules, formatting
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ block ends, and never one that is open across a call to another system. SQLite t
 (``BEGIN IMMEDIATE``), so that a transaction that reads and then writes cannot fail half-way.
 """
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,14 +14,17 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from gateway import errors
 
 LOCK_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_S = 15.0
+WAL_TRIES = 100
+WAL_PAUSE_S = 0.05
 STALLED_TRANSACTION_MS = 2000
 LOCK_TIMEOUT_MS = 3000
 LONGEST_TRANSACTION_MS = 6000
@@ -152,9 +157,23 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     # The driver must not begin transactions by itself: ours begin with the write lock.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _into_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _into_wal(cursor: DBAPICursor) -> None:
+    """Turn the file to write-ahead logging; SQLite's own wait for locks does not cover this one statement."""
+    for tries_left in reversed(range(WAL_TRIES)):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if not tries_left:
+                raise
+            await_only(asyncio.sleep(WAL_PAUSE_S))
+        else:
+            return
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
