@@ -5,6 +5,7 @@ built by ``bootstrap``. Only the worker's loop is missing, so that a test can st
 """
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway import bootstrap
+from gateway import bootstrap, errors
 from gateway.bootstrap import House
 from gateway.jobs import accept, keeping, liveness, lookup, polling, states, submission
 from gateway.jobs.accept import Caller
@@ -78,12 +79,14 @@ class Rig:
 
     async def step(self, job: Job) -> Job:
         """Take the job's next step if it is due, else nothing; the job afterwards."""
-        if job.state is State.QUEUED:
-            await submission.submit(self.shop)
-        elif job.state is State.RUNNING:
-            await polling.poll(self.shop, job.id)
-        elif job.state is State.ARCHIVING:
-            await keeping.keep(self.shop, job.id)
+        # As in a worker: a step that the store broke off is taken again, since the row says what is still to be done.
+        with contextlib.suppress(errors.StoreUnavailable):
+            if job.state is State.QUEUED:
+                await submission.submit(self.shop)
+            elif job.state is State.RUNNING:
+                await polling.poll(self.shop, job.id)
+            elif job.state is State.ARCHIVING:
+                await keeping.keep(self.shop, job.id)
         return await self.job(job.id)
 
     async def drive(self, job: Job, *until: State, within_s: float = 20.0) -> Job:
