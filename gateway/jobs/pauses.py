@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.jobs import accept
 from gateway.jobs.states import State
 from gateway.storage import tables
-from gateway.storage.tables import Moment
+from gateway.storage.columns import Moment
 
 _pause = tables.pauses
 _job = tables.jobs

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
-from gateway.storage.tables import Moment
+from gateway.storage.columns import Moment
 
 LIMIT = 50
 LIMIT_MAX = 200

@@ -16,7 +16,7 @@ from gateway.storage import tables
 from gateway.storage.database import Database
 
 #: Grows by one with each release whose migrations change the schema.
-RELEASE = 2
+RELEASE = 3
 
 #: Any number, the same in each process: makes two migrations at once wait for each other on PostgreSQL.
 _MIGRATION_LOCK = 0x746F726969

@@ -3,59 +3,9 @@
 Amounts are integer micro-credits. Times are UTC. Ids are opaque text with a prefix that names their kind.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
 
-
-class Moment(sa.types.TypeDecorator[datetime]):
-    """A UTC time: ``timestamptz`` on PostgreSQL, sortable text on SQLite, always with its zone in Python."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a time without a zone: it would mean another moment on another host."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give SQLite's naive times their zone back."""
-        del dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-#: Constraint names are spelled by rule, so that a migration can name them on every database.
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-_ID = sa.String(40)
-_NAME = sa.String(200)
-_MICROS = sa.BigInteger
-
-
-def _moment(name: str, *, nullable: bool = False, index: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, Moment, nullable=nullable, index=index)
-
-
-def _count(name: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.Integer, nullable=False, server_default="0")
-
+from gateway.storage.columns import ID, MICROS, NAME, count, metadata, moment
 
 #: One row: which release's migrations the database has, so that a process can refuse a schema it does not know.
 schema_info = sa.Table(
@@ -68,9 +18,9 @@ schema_info = sa.Table(
 teams = sa.Table(
     "teams",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("name", _NAME, nullable=False, unique=True),
-    _moment("created_at"),
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("name", NAME, nullable=False, unique=True),
+    moment("created_at"),
     sa.Column("max_queue_s", sa.Integer, nullable=False, server_default="3600"),
     #: New generations a minute, jobs in flight (none: no limit but the account's), jobs waiting.
     sa.Column("rpm", sa.Integer, nullable=False, server_default="300"),
@@ -79,43 +29,43 @@ teams = sa.Table(
     #: What its orders may ask for; none allows everything. See ``gateway.admission.policy``.
     sa.Column("policy", sa.JSON, nullable=True),
     #: Takes no new orders; what it has goes on.
-    _moment("drained_at", nullable=True),
+    moment("drained_at", nullable=True),
     #: Its name is free again and its keys are dead; the ledger keeps its id.
-    _moment("deleted_at", nullable=True),
+    moment("deleted_at", nullable=True),
     #: What it owes for the turns it had; see ``gateway.jobs.turns``.
-    sa.Column("turn_micros", _MICROS, nullable=False, server_default="0"),
+    sa.Column("turn_micros", MICROS, nullable=False, server_default="0"),
 )
 
 api_keys = sa.Table(
     "api_keys",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
+    sa.Column("id", ID, primary_key=True),
     sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False, index=True),
-    sa.Column("name", _NAME, nullable=False),
+    sa.Column("name", NAME, nullable=False),
     sa.Column("digest", sa.LargeBinary(32), nullable=False),
     #: Which derived key made the digest, so that a rotation of the secret can be followed to its end.
     sa.Column("digest_key", sa.String(8), nullable=False),
     sa.Column("scopes", sa.String(200), nullable=False),
-    _moment("created_at"),
-    _moment("expires_at", nullable=True),
-    _moment("revoked_at", nullable=True),
-    _moment("last_used_at", nullable=True),
+    moment("created_at"),
+    moment("expires_at", nullable=True),
+    moment("revoked_at", nullable=True),
+    moment("last_used_at", nullable=True),
     #: Its own limits below the team's; none where only the team's apply.
     sa.Column("rpm", sa.Integer, nullable=True),
     sa.Column("concurrency", sa.Integer, nullable=True),
     #: The key that took its place, when it was rotated.
-    sa.Column("successor", _ID, nullable=True),
+    sa.Column("successor", ID, nullable=True),
 )
 
 jobs = sa.Table(
     "jobs",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
+    sa.Column("id", ID, primary_key=True),
     sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False),
     sa.Column("key_id", sa.ForeignKey("api_keys.id"), nullable=False),
-    sa.Column("model", _NAME, nullable=False),
+    sa.Column("model", NAME, nullable=False),
     sa.Column("model_version", sa.String(64), nullable=False),
-    sa.Column("resolution", _NAME, nullable=False, server_default=""),
+    sa.Column("resolution", NAME, nullable=False, server_default=""),
     sa.Column("parameters", sa.JSON, nullable=False),
     #: The caller's own, given back with the job and never sent upstream.
     sa.Column("details", sa.JSON, nullable=True),
@@ -126,35 +76,35 @@ jobs = sa.Table(
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     #: The attempt whose hold is open, or was the last to be.
     sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
-    sa.Column("hold_micros", _MICROS, nullable=False),
-    sa.Column("cost_micros", _MICROS, nullable=True),
-    _moment("created_at"),
+    sa.Column("hold_micros", MICROS, nullable=False),
+    sa.Column("cost_micros", MICROS, nullable=True),
+    moment("created_at"),
     #: While queued, the moment after which nobody waits for it any more.
-    _moment("queue_deadline_at"),
-    _moment("submitted_at", nullable=True),
-    _moment("accepted_at", nullable=True),
-    _moment("finished_upstream_at", nullable=True),
-    _moment("ended_at", nullable=True),
+    moment("queue_deadline_at"),
+    moment("submitted_at", nullable=True),
+    moment("accepted_at", nullable=True),
+    moment("finished_upstream_at", nullable=True),
+    moment("ended_at", nullable=True),
     #: The next step may be taken from here on.
-    _moment("due_at"),
-    _count("nudges"),
+    moment("due_at"),
+    count("nudges"),
     #: When a sweep last nudged it, so that a long line is not nudged at each sweep.
-    _moment("swept_at", nullable=True),
-    sa.Column("claim", _ID, nullable=True),
-    sa.Column("claimed_by", _ID, nullable=True),
-    _moment("claimed_at", nullable=True),
+    moment("swept_at", nullable=True),
+    sa.Column("claim", ID, nullable=True),
+    sa.Column("claimed_by", ID, nullable=True),
+    moment("claimed_at", nullable=True),
     sa.Column("upstream_job_id", sa.String(255), nullable=True, unique=True),
-    _count("polls"),
-    _count("poll_failures"),
-    _moment("last_unfinished_at", nullable=True),
-    _moment("missing_since_at", nullable=True),
+    count("polls"),
+    count("poll_failures"),
+    moment("last_unfinished_at", nullable=True),
+    moment("missing_since_at", nullable=True),
     #: What the upstream gave: a list of ``{"url", "seed"}``; none after the pictures are ours.
     sa.Column("results", sa.JSON, nullable=True),
-    _moment("results_expire_at", nullable=True),
-    _count("empty_results"),
-    _count("archive_failures"),
-    _count("bad_downloads"),
-    _moment("gone_since_at", nullable=True),
+    moment("results_expire_at", nullable=True),
+    count("empty_results"),
+    count("archive_failures"),
+    count("bad_downloads"),
+    moment("gone_since_at", nullable=True),
     sa.Column("partial", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("error_code", sa.String(40), nullable=True),
     sa.Column("error_message", sa.Text, nullable=True),
@@ -171,18 +121,18 @@ attempts = sa.Table(
     metadata,
     sa.Column("job_id", sa.ForeignKey("jobs.id"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("claim", _ID, nullable=False),
-    sa.Column("worker_id", _ID, nullable=False),
-    _moment("opened_at"),
+    sa.Column("claim", ID, nullable=False),
+    sa.Column("worker_id", ID, nullable=False),
+    moment("opened_at"),
     #: Nothing is settled or sent again before this moment.
-    _moment("quiet_at"),
+    moment("quiet_at"),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("reason", sa.String(200), nullable=True),
     sa.Column("status_code", sa.Integer, nullable=True),
-    _moment("answered_at", nullable=True),
-    sa.Column("hold_micros", _MICROS, nullable=False),
-    sa.Column("cost_micros", _MICROS, nullable=True),
-    sa.Column("remaining_micros", _MICROS, nullable=True),
+    moment("answered_at", nullable=True),
+    sa.Column("hold_micros", MICROS, nullable=False),
+    sa.Column("cost_micros", MICROS, nullable=True),
+    sa.Column("remaining_micros", MICROS, nullable=True),
     sa.Column("upstream_job_id", sa.String(255), nullable=True, unique=True),
     sa.Index("ix_attempts_outcome_opened", "outcome", "opened_at"),
 )
@@ -190,7 +140,7 @@ attempts = sa.Table(
 images = sa.Table(
     "images",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
+    sa.Column("id", ID, primary_key=True),
     sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
     sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
@@ -202,7 +152,7 @@ images = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=True),
-    _moment("created_at"),
+    moment("created_at"),
     sa.UniqueConstraint("job_id", "position"),
 )
 
@@ -210,20 +160,20 @@ images = sa.Table(
 ledger_entries = sa.Table(
     "ledger_entries",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
+    sa.Column("id", ID, primary_key=True),
     sa.Column("team_id", sa.ForeignKey("teams.id"), nullable=False),
-    sa.Column("key_id", _ID, nullable=False),
-    sa.Column("model", _NAME, nullable=False),
-    sa.Column("job_id", _ID, nullable=True),
+    sa.Column("key_id", ID, nullable=False),
+    sa.Column("model", NAME, nullable=False),
+    sa.Column("job_id", ID, nullable=True),
     sa.Column("attempt", sa.Integer, nullable=True),
     sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("amount_micros", _MICROS, nullable=False),
+    sa.Column("amount_micros", MICROS, nullable=False),
     #: The windows of the hold that began the story, ``2026-11-23`` and ``2026-11``; all that follows is posted there.
     sa.Column("day", sa.String(10), nullable=False),
     sa.Column("month", sa.String(7), nullable=False),
     sa.Column("reference", sa.String(200), nullable=True, unique=True),
     sa.Column("note", sa.Text, nullable=True),
-    _moment("created_at"),
+    moment("created_at"),
     sa.UniqueConstraint("job_id", "attempt", "kind"),
     sa.Index("ix_ledger_entries_team_created", "team_id", "created_at", "id"),
 )
@@ -234,11 +184,11 @@ balances = sa.Table(
     metadata,
     sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
     #: Empty for the team as a whole, else one of its keys.
-    sa.Column("key_id", _ID, primary_key=True),
+    sa.Column("key_id", ID, primary_key=True),
     #: ``total``, a month or a day.
     sa.Column("period", sa.String(10), primary_key=True),
-    sa.Column("held_micros", _MICROS, nullable=False),
-    sa.Column("spent_micros", _MICROS, nullable=False),
+    sa.Column("held_micros", MICROS, nullable=False),
+    sa.Column("spent_micros", MICROS, nullable=False),
 )
 
 #: What a team or one of its keys may have spent and held in a window; the hard limit is never passed by a new hold.
@@ -247,11 +197,11 @@ budgets = sa.Table(
     metadata,
     sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
     #: Empty for the team as a whole.
-    sa.Column("key_id", _ID, primary_key=True),
+    sa.Column("key_id", ID, primary_key=True),
     #: ``day``, ``month`` or ``total``, in UTC.
     sa.Column("window", sa.String(8), primary_key=True),
-    sa.Column("limit_micros", _MICROS, nullable=False),
-    sa.Column("soft_micros", _MICROS, nullable=True),
+    sa.Column("limit_micros", MICROS, nullable=False),
+    sa.Column("soft_micros", MICROS, nullable=True),
     #: The period in which the soft limit was last passed, so that each passing warns once.
     sa.Column("warned_period", sa.String(10), nullable=True),
 )
@@ -261,12 +211,12 @@ idempotency_keys = sa.Table(
     "idempotency_keys",
     metadata,
     sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
-    sa.Column("route", _NAME, primary_key=True),
+    sa.Column("route", NAME, primary_key=True),
     #: SHA-256 of the key's text, which may be anything.
     sa.Column("key_hash", sa.String(64), primary_key=True),
     sa.Column("body_hash", sa.String(64), nullable=False),
     sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
-    _moment("created_at", index=True),
+    moment("created_at", index=True),
 )
 
 #: What an operator has stopped: everything, a team or a model. Accepted jobs wait meanwhile.
@@ -276,19 +226,19 @@ pauses = sa.Table(
     #: ``all``, ``team`` or ``model``.
     sa.Column("scope", sa.String(8), primary_key=True),
     #: The team's or model's id; empty for ``all``.
-    sa.Column("subject", _NAME, primary_key=True),
-    _moment("since_at"),
+    sa.Column("subject", NAME, primary_key=True),
+    moment("since_at"),
 )
 
 #: An operator's price for a model and resolution, in place of the catalogue's; or the mark that one is needed.
 prices = sa.Table(
     "prices",
     metadata,
-    sa.Column("model", _NAME, primary_key=True),
-    sa.Column("resolution", _NAME, primary_key=True),
-    sa.Column("micros", _MICROS, nullable=True),
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("resolution", NAME, primary_key=True),
+    sa.Column("micros", MICROS, nullable=True),
     #: Since a charge was above its hold; nothing more is sent until an operator prices it.
-    _moment("blocked_at", nullable=True),
+    moment("blocked_at", nullable=True),
 )
 
 #: The same sums by team and model, for counters that a scrape reads.
@@ -296,9 +246,9 @@ spending = sa.Table(
     "spending",
     metadata,
     sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
-    sa.Column("model", _NAME, primary_key=True),
-    sa.Column("charged_micros", _MICROS, nullable=False),
-    sa.Column("refunded_micros", _MICROS, nullable=False),
+    sa.Column("model", NAME, primary_key=True),
+    sa.Column("charged_micros", MICROS, nullable=False),
+    sa.Column("refunded_micros", MICROS, nullable=False),
 )
 
 #: How many jobs ended how, counted in the transaction that ended them.
@@ -306,7 +256,7 @@ outcomes = sa.Table(
     "outcomes",
     metadata,
     sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
-    sa.Column("model", _NAME, primary_key=True),
+    sa.Column("model", NAME, primary_key=True),
     sa.Column("outcome", sa.String(40), primary_key=True),
     sa.Column("jobs", sa.BigInteger, nullable=False),
     sa.Column("images_lost", sa.BigInteger, nullable=False),
@@ -316,13 +266,13 @@ outcomes = sa.Table(
 workers = sa.Table(
     "workers",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("host", _NAME, nullable=False),
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("host", NAME, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("release", sa.String(40), nullable=False),
-    _moment("started_at"),
-    _count("beat"),
-    _moment("beat_at"),
+    moment("started_at"),
+    count("beat"),
+    moment("beat_at"),
 )
 
 #: One row: what is known of the upstream account, and whether submitting rests. Locked by each claim of a submit.
@@ -330,38 +280,38 @@ upstream_account = sa.Table(
     "upstream_account",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("remaining_micros", _MICROS, nullable=True),
-    _moment("remaining_seen_at", nullable=True),
+    sa.Column("remaining_micros", MICROS, nullable=True),
+    moment("remaining_seen_at", nullable=True),
     #: What the ledger expects the balance to be, and by how much the last answer differed.
-    sa.Column("expected_micros", _MICROS, nullable=True),
-    sa.Column("drift_micros", _MICROS, nullable=False, server_default="0"),
-    _moment("paused_until", nullable=True),
+    sa.Column("expected_micros", MICROS, nullable=True),
+    sa.Column("drift_micros", MICROS, nullable=False, server_default="0"),
+    moment("paused_until", nullable=True),
     sa.Column("pause_reason", sa.String(40), nullable=True),
-    _count("breaker_failures"),
-    _moment("breaker_until", nullable=True),
+    count("breaker_failures"),
+    moment("breaker_until", nullable=True),
 )
 
 #: Credits that came into the upstream account: seen as a rise of its balance, or told by an operator.
 topups = sa.Table(
     "topups",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("amount_micros", _MICROS, nullable=False),
+    sa.Column("id", ID, primary_key=True),
+    sa.Column("amount_micros", MICROS, nullable=False),
     sa.Column("source", sa.String(16), nullable=False),
     sa.Column("reference", sa.String(200), nullable=True, unique=True),
-    _moment("created_at"),
+    moment("created_at"),
 )
 
 #: How long the upstream took, as the interval between the last "not yet" and the first "done", in seconds.
 durations = sa.Table(
     "durations",
     metadata,
-    sa.Column("job_id", _ID, primary_key=True),
-    sa.Column("model", _NAME, nullable=False),
-    sa.Column("resolution", _NAME, nullable=False),
+    sa.Column("job_id", ID, primary_key=True),
+    sa.Column("model", NAME, nullable=False),
+    sa.Column("resolution", NAME, nullable=False),
     sa.Column("low_s", sa.Float, nullable=False),
     sa.Column("high_s", sa.Float, nullable=False),
-    _moment("recorded_at"),
+    moment("recorded_at"),
     sa.Index("ix_durations_model", "model", "resolution", "recorded_at"),
 )
 
@@ -369,12 +319,12 @@ durations = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
-    _moment("created_at", index=True),
-    sa.Column("actor", _NAME, nullable=False),
+    sa.Column("id", ID, primary_key=True),
+    moment("created_at", index=True),
+    sa.Column("actor", NAME, nullable=False),
     sa.Column("action", sa.String(60), nullable=False),
-    sa.Column("team_id", _ID, nullable=True),
-    sa.Column("subject", _ID, nullable=False),
+    sa.Column("team_id", ID, nullable=True),
+    sa.Column("subject", ID, nullable=False),
     sa.Column("before", sa.JSON, nullable=True),
     sa.Column("after", sa.JSON, nullable=True),
 )

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
 from gateway.settings.keyring import DerivedKey
-from gateway.storage import pages, tables
+from gateway.storage import columns, pages, tables
 from gateway.storage.database import Database
 from gateway.storage.pages import Slice
 from gateway.tenancy import keytext, scopes
@@ -182,7 +182,7 @@ async def revoke(tx: AsyncConnection, team_id: str, key_id: str, at: datetime) -
         await tx.execute(
             _key.update()
             .where(_of(team_id, key_id))
-            .values(revoked_at=sa.func.coalesce(_key.c.revoked_at, sa.literal(at, tables.Moment)))
+            .values(revoked_at=sa.func.coalesce(_key.c.revoked_at, sa.literal(at, columns.Moment)))
             .returning(_key)
         )
     ).first()

@@ -6,7 +6,7 @@ from gateway.storage import tables
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=tables.metadata,
+    target_metadata=tables.schema_info.metadata,
     render_as_batch=True,
 )
 with context.begin_transaction():

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from gateway.storage.tables import Moment
+from gateway.storage.columns import Moment
 
 revision = "0001"
 down_revision = None
