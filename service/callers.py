@@ -20,8 +20,6 @@ from service import front
 _SCHEME: Final = "bearer"
 #: The peer's address where the server does not know it, as on a Unix socket.
 _NOWHERE: Final = "unknown"
-#: A proxy that adds one of these stands between us and the one who asks, who then is not on this machine.
-_PROXY_SIGNS: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 async def known(request: Request[Any, Any, Any], *scopes: Scope) -> Key:
@@ -66,8 +64,7 @@ def require_watcher(request: Request[Any, Any, Any]) -> None:
     """Return for the holder of ``TORII_METRICS_TOKEN``, or without one, for a peer on this machine; else raise."""
     secret = front.of(request).house.settings.metrics_token
     token = None if secret is None else secret.get_secret_value()
-    proxied = any(name in request.headers for name in _PROXY_SIGNS)
-    host = None if proxied or request.client is None else request.client.host
+    host = access.asker(None if request.client is None else request.client.host, request.headers)
     if access.granted(token, request.headers.get("authorization"), host):
         return
     if token is None:

@@ -51,7 +51,7 @@ def application(house: House, shop: Shop, pulse: Pulse) -> App:
             await _answer(send, 200 if fresh else 503, "application/json", body)
         elif scope["path"] != "/metrics":
             await _answer(send, 404, "text/plain", b"there is /metrics and /health\n")
-        elif access.granted(token, _authorization(scope), (scope.get("client") or (None,))[0]):
+        elif access.granted(token, _authorization(scope), _asker(scope)):
             await _answer(send, 200, CONTENT_TYPE_LATEST, generate_latest(house.registry))
         else:
             await _answer(send, 401, "text/plain", b"the metrics need TORII_METRICS_TOKEN as a bearer token\n")
@@ -71,6 +71,11 @@ def server(app: App, host: str, port: int) -> Server:
 def _authorization(scope: dict[str, Any]) -> str | None:
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     return values[0].decode("latin-1") if values else None
+
+
+def _asker(scope: dict[str, Any]) -> str | None:
+    peer = scope.get("client")
+    return access.asker(peer[0] if peer else None, {name.decode("latin-1") for name, _ in scope["headers"]})
 
 
 async def _answer(send: Send, status: int, content_type: str, body: bytes) -> None:

@@ -52,3 +52,11 @@ def test_without_a_token_loopback_alone_is_granted(host: str | None, granted: bo
 def test_with_a_token_it_alone_is_granted(authorization: str | None, granted: bool, host: str | None) -> None:
     """With a token the exact bearer is granted from anywhere, and nothing else is, not even on loopback."""
     assert access.granted(TOKEN, authorization, host) is granted
+
+
+@pytest.mark.parametrize("sign", ["forwarded", "x-forwarded-for", "x-real-ip", "via"])
+def test_behind_a_proxy_the_peer_is_not_who_asks(sign: str) -> None:
+    """A header that a proxy adds takes the peer's address its meaning, and others do not."""
+    assert access.asker("127.0.0.1", {"host", sign}) is None
+    assert access.asker("127.0.0.1", {"host", "user-agent"}) == "127.0.0.1"
+    assert access.asker(None, set()) is None

@@ -150,6 +150,9 @@ async def test_a_worker_tells_of_itself(rig: Rig, start_worker: StartWorker) -> 
         assert 'torii_upstream_request_duration_seconds_count{operation="submit",status="202"} 1.0' in metrics
         assert "torii_sweep_last_success_timestamp_seconds" in metrics
         assert (await client.get("/nothing")).status_code == 404
+        # Who comes through a proxy is not on this machine, whatever the socket says.
+        proxied = await client.get("/metrics", headers={"X-Forwarded-For": "203.0.113.9"})
+        assert (proxied.status_code, "torii_" in proxied.text) == (401, False)
 
 
 async def test_the_log_of_a_worker_holds_no_secret_and_no_prompt(
