@@ -2,6 +2,9 @@
 PYTHON ?= python3
 # Tests mostly wait for servers, so more of them than cores run side by side.
 JOBS ?= 4
+# What happens in a run of chaos follows from its seed.
+SEED ?= 1
+ROUNDS ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-installed
@@ -9,7 +12,7 @@ DEV_STAMP := $(VENV)/.dev-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench openapi lock clean
+.PHONY: help setup run test check format bench fuzz chaos openapi dashboards lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +26,13 @@ test: $(DEV_STAMP)  ## set up, start the real servers the suite needs, run all t
 	@tests/support/install-servers
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-check: $(DEV_STAMP)  ## lint, types, import rules, formatting
+check: $(DEV_STAMP)  ## lint, types, import rules, formatting, the Dockerfile and the compose file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint --no-color deploy/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yml
 
 format: $(DEV_STAMP)  ## rewrite the code in the house's format
 	$(BIN)/ruff check --fix .
@@ -36,8 +41,22 @@ format: $(DEV_STAMP)  ## rewrite the code in the house's format
 bench: $(DEV_STAMP)  ## run the published measurements and print their table
 	$(BIN)/python -m bench
 
+chaos: $(DEV_STAMP)  ## kill and cut everything for SEED and ROUNDS, prove the books, write docs/reliability.md
+	@tests/support/install-servers
+	$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --rounds $(ROUNDS) --write
+
+bench-lag: $(DEV_STAMP)  ## measure the lag behind the upstream and the calls a picture takes, in real time (about 9 minutes)
+	$(BIN)/python -m bench lag --json /dev/stdout
+
+fuzz: $(DEV_STAMP)  ## ask a gateway everything its OpenAPI document allows and forbids, about 5 minutes
+	@tests/support/install-servers
+	$(BIN)/python -m tests.fuzz --examples $(or $(EXAMPLES),25) $(ARGS)
+
 openapi: $(RUN_STAMP)  ## regenerate openapi/torii.json from the routes
 	$(BIN)/torii openapi --output openapi/torii.json
+
+dashboards: $(DEV_STAMP)  ## rebuild deploy/grafana/dashboards from deploy/grafana/build
+	$(BIN)/python -m deploy.grafana.build
 
 lock:  ## pin requirements/*.txt anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

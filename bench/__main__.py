@@ -48,7 +48,8 @@ def main(arguments: Sequence[str]) -> int:
         measured: list[Row] = []
         try:
             for row in MEASUREMENTS[name](sizes):
-                print(f"… {row.bench}: {row.case}", file=sys.stderr, flush=True)
+                told = ", ".join(f"{name} {figures.spelled(value)}" for name, value in row.figures.items())
+                print(f"… {row.bench}: {row.case}: {told}", file=sys.stderr, flush=True)
                 measured.append(row)
         except _FAILURES as error:
             failures[name] = f"{type(error).__name__}: {error}"

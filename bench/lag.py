@@ -1,8 +1,7 @@
 """``lag``: from the upstream's finishing a job to Torii's having completed it, and the calls that a picture took.
 
-By polling alone, and on SQLite: the database is not what is measured. Durations are like the seed's,
-43.6 to 44.2 s, and the emulator's own books say when each job was finished. Both request budgets run side by side: both
-gateways wait nearly all of the time.
+On SQLite: the database is not what is measured. The emulator's own books say when each job was finished. All cases run
+side by side, each in a world of its own, at the default budget of requests: they wait nearly all of the time.
 """
 
 import time
@@ -18,19 +17,35 @@ from bench.plan import Plan
 from tests.support.emulator import EmulatorProcess
 
 NAME = "lag"
-SHORTEST_S, LONGEST_S = 43.6, 44.2
-#: Requests a minute: the default, and as good as none. Shorter jobs are ordered as much faster, and get as much more.
-BUDGETS = (60, 6000)
-#: So many ends a model must have shown before they alone say when to look.
-LEARNT = 3
+#: Requests a minute: the default. Shorter jobs are ordered as much faster, and get as much more.
+BUDGET = 60
+
+
+@dataclass(frozen=True)
+class Case:
+    """How long the upstream takes, in seconds, and whether it calls back."""
+
+    name: str
+    shortest_s: float
+    longest_s: float
+    called: bool
+
+
+#: The seed's own durations, and a spread that no schedule can foresee.
+CASES = (
+    Case("43.6 to 44.2 s, polling", 43.6, 44.2, called=False),
+    Case("43.6 to 44.2 s, called", 43.6, 44.2, called=True),
+    Case("20 to 60 s, polling", 20.0, 60.0, called=False),
+    Case("20 to 60 s, called", 20.0, 60.0, called=True),
+)
 _PICTURE_BYTES = 100_000
 
 
 @dataclass(frozen=True)
 class House:
-    """One gateway of the two, at work."""
+    """One case's gateway, at work."""
 
-    budget: int
+    case: Case
     upstream: EmulatorProcess
     client: Client
 
@@ -51,17 +66,17 @@ class Story:
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Two rows for each budget: all jobs, and those ordered once the model's duration had been learnt."""
+    """Two rows for each case: all jobs, and those ordered once the model's durations had been learnt."""
     with ExitStack() as ending:
-        houses = [_open(budget, plan, ending) for budget in BUDGETS]
+        houses = [_open(case, plan, ending) for case in CASES]
         job_ids = _order(houses, plan)
         for house in houses:
-            stories = _stories(house, job_ids[house.budget], plan)
-            case = f"{house.budget} rpm, scale {plan.lag_scale:g}"
-            yield Row(NAME, f"{case}, all", told(stories))
-            later = after_learning(stories)
+            stories = _stories(house, job_ids[house.case.name], plan)
+            name = house.case.name if plan.lag_scale == 1 else f"{house.case.name}, scale {plan.lag_scale:g}"
+            yield Row(NAME, f"{name}: all", told(stories))
+            later = after_learning(stories, plan.lag_learning)
             if later:
-                yield Row(NAME, f"{case}, once learnt", told(later))
+                yield Row(NAME, f"{name}: once learnt", told(later))
 
 
 def told(stories: Sequence[Story]) -> dict[str, Figure]:
@@ -78,38 +93,39 @@ def told(stories: Sequence[Story]) -> dict[str, Figure]:
     }
 
 
-def after_learning(stories: Sequence[Story]) -> list[Story]:
-    """The jobs that were ordered when enough others had ended."""
+def after_learning(stories: Sequence[Story], learnt: int) -> list[Story]:
+    """The jobs that were ordered when ``learnt`` others had ended."""
     ends = sorted(story.completed_at for story in stories)
-    if len(ends) < LEARNT:
+    if len(ends) < learnt:
         return []
-    return [story for story in stories if story.ordered_at >= ends[LEARNT - 1]]
+    return [story for story in stories if story.ordered_at >= ends[learnt - 1]]
 
 
-def _open(budget: int, plan: Plan, ending: ExitStack) -> House:
-    rpm = round(budget / plan.lag_scale)
+def _open(case: Case, plan: Plan, ending: ExitStack) -> House:
     upstream = ending.enter_context(EmulatorProcess(time_scale=plan.lag_scale))
-    upstream.switch(duration_s={"min": SHORTEST_S, "max": LONGEST_S}, picture_bytes=_PICTURE_BYTES)
-    gateway = ending.enter_context(stage.gateway("sqlite", upstream, TORII_UPSTREAM_RPM=str(rpm)))
+    upstream.switch(duration_s={"min": case.shortest_s, "max": case.longest_s}, picture_bytes=_PICTURE_BYTES)
+    rpm = round(BUDGET / plan.lag_scale)
+    called = {"TORII_UPSTREAM_WEBHOOKS": str(case.called).lower()}
+    gateway = ending.enter_context(stage.gateway("sqlite", upstream, TORII_UPSTREAM_RPM=str(rpm), **called))
     key = gateway.key()
     _, port = gateway.serve()
     gateway.work()
-    return House(budget, upstream, ending.enter_context(Client(port, key)))
+    return House(case, upstream, ending.enter_context(Client(port, key)))
 
 
-def _order(houses: Sequence[House], plan: Plan) -> dict[int, list[str]]:
-    """Order at a steady pace from each; the jobs' ids by budget, in order."""
-    ordered: dict[int, list[str]] = {house.budget: [] for house in houses}
+def _order(houses: Sequence[House], plan: Plan) -> dict[str, list[str]]:
+    """Order at a steady pace from each; the jobs' ids by case, in order."""
+    ordered: dict[str, list[str]] = {house.case.name: [] for house in houses}
     begun_s = time.monotonic()
     for number in range(plan.lag_jobs):
         time.sleep(max(0.0, begun_s + number * plan.lag_every_s * plan.lag_scale - time.monotonic()))
         for house in houses:
-            ordered[house.budget].append(house.client.order(_prompt(number)))
+            ordered[house.case.name].append(house.client.order(_prompt(number)))
     return ordered
 
 
 def _stories(house: House, job_ids: Sequence[str], plan: Plan) -> list[Story]:
-    within_s = 60.0 + 2 * LONGEST_S * plan.lag_scale
+    within_s = 60.0 + 2 * house.case.longest_s * plan.lag_scale
     shown = [house.client.completed(job_id, within_s, every_s=0.5) for job_id in job_ids]
     upstream = {row["parameters"]["prompt"]: row for row in house.upstream.books()["jobs"]}
     return [_story(job, upstream[_prompt(number)]) for number, job in enumerate(shown)]

@@ -15,10 +15,12 @@ class Plan:
     paced_s: float = 10.0
     #: Real durations are 1; with less the absolute lag cannot be compared.
     lag_scale: float = 1.0
-    lag_jobs: int = 60
+    lag_jobs: int = 75
     #: Between two orders, at scale 1.
     lag_every_s: float = 4.0
+    #: So many orders come before those that are quoted: what is spread takes that long to be learnt.
+    lag_learning: int = 15
 
 
 PUBLISHED = Plan()
-QUICK = Plan(warm_s=0.5, saturated_s=2.0, floor_s=1.0, paced_s=2.0, lag_scale=0.1, lag_jobs=24)
+QUICK = Plan(warm_s=0.5, saturated_s=2.0, floor_s=1.0, paced_s=2.0, lag_scale=0.1, lag_jobs=24, lag_learning=6)

@@ -117,7 +117,9 @@ async def _changes(way: Reach, wanted: WantedTeam, found: dict[str, Any] | None)
         for each in wanted.keys:
             key = differences.key_named(each, keys, wanted.name)
             changes += differences.of_key(each, key)
-            changes += differences.of_budgets(wanted.name, found["id"], key["id"], each.budgets, standing)
+            # A rotated key and its successor have one budget, which goes by the name of the first of them.
+            own = [{**limit, "keyId": key["id"]} for limit in standing if limit["keyId"] == key["lineage"]]
+            changes += differences.of_budgets(wanted.name, found["id"], key["id"], each.budgets, own)
     return changes
 
 

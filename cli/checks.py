@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -21,10 +22,13 @@ from gateway.clock import rfc3339
 from gateway.jobs import liveness
 from gateway.ledger import proof
 from gateway.settings import keyring, values
+from gateway.settings.values import Settings
 from gateway.storage import schema, tables, valkey
 from gateway.storage import stores as house_stores
 from gateway.storage.stores import Stores
 from gateway.tenancy import keys
+from gateway.upstream import hosts
+from gateway.webhooks import team_secrets
 
 
 class Health(StrEnum):
@@ -51,7 +55,7 @@ async def everything() -> list[Finding]:
         settings = stores.settings()
     except errors.SettingError as error:
         return [Finding("settings", Health.BROKEN, error.message)]
-    findings = [_settings()]
+    findings = [_settings(settings)]
     async with house_stores.open(settings) as house:
         for part, check in _CHECKS:
             try:
@@ -73,10 +77,13 @@ async def _lone(house: Stores, part: str) -> Finding:
         return Finding(part, Health.BROKEN, error.message)
 
 
-def _settings() -> Finding:
+def _settings(settings: Settings) -> Finding:
     suspects = values.unknown(house_files.environment(os.environ))
     if suspects:
         says = "; ".join(f"{name} is not a setting, {meant} is" for name, meant in suspects)
+        return Finding("settings", Health.WARNING, says)
+    if settings.upstream_webhooks and hosts.loopback(urlsplit(settings.public_url).hostname or ""):
+        says = f"TORII_UPSTREAM_WEBHOOKS: the upstream cannot call {settings.public_url}; set TORII_PUBLIC_URL"
         return Finding("settings", Health.WARNING, says)
     return Finding("settings", Health.OK, "read")
 
@@ -110,6 +117,23 @@ async def _keys(house: Stores) -> Finding:
         says = f"{older} living keys were not made under the current TORII_SECRET_KEY; keep the older ones in its list"
         return Finding("keys", Health.WARNING, says)
     return Finding("keys", Health.OK, "all under the current secret")
+
+
+async def _webhooks(house: Stores) -> Finding:
+    ring = keyring.derive(house.settings.secret_key).webhook_secrets
+    async with house.database.read() as connection:
+        lost = await team_secrets.lost(connection, ring)
+        older = await team_secrets.under_older_secrets(connection, ring)
+    if lost:
+        says = (
+            f"{lost} webhook secrets were sealed under a TORII_SECRET_KEY that is not in its list any more; "
+            "put it back, or have those teams rotate: torii webhooks rotate-secret TEAM"
+        )
+        return Finding("webhooks", Health.BROKEN, says)
+    if older:
+        says = f"{older} webhook secrets are sealed under an older TORII_SECRET_KEY; the workers seal them anew"
+        return Finding("webhooks", Health.WARNING, says)
+    return Finding("webhooks", Health.OK, "all secrets under the current one")
 
 
 async def _redis(house: Stores) -> Finding:
@@ -180,6 +204,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Stores], Awaitable[Finding]]], ...]] =
     ("database", _database),
     ("ledger", _ledger),
     ("keys", _keys),
+    ("webhooks", _webhooks),
     ("redis", _redis),
     ("archive", _archive),
     ("workers", _workers),

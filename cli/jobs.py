@@ -28,11 +28,12 @@ _COLUMNS: Final = MappingProxyType(
         "tookS": "TOOK S",
         "credits": "CREDITS",
         "error": "ERROR",
+        "settlesAt": "SETTLES",
     }
 )
 _LOOK_EVERY_S: Final = 0.5
 #: What of a page is told in lines of its own.
-_NESTED: Final = ("assets", "output", "error", "parameters", "torii")
+_NESTED: Final = ("assets", "attempts", "output", "error", "parameters", "torii")
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 
@@ -169,6 +170,16 @@ def _flat(page: Mapping[str, Any]) -> dict[str, Any]:
     told |= {f"parameters.{name}": value for name, value in page["parameters"].items()}
     if "error" in page:
         told["error"] = f"{page['error']['code']}: {page['error']['message']}"
+    for attempt in page["attempts"]:
+        told[f"attempt {attempt['number']}"] = _told(attempt)
     for number, asset in enumerate(page.get("assets", []), start=1):
         told[f"picture {number}"] = asset["url"]
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _told(attempt: Mapping[str, Any]) -> str:
+    """What became of an attempt, in a line."""
+    parts = [attempt["outcome"], *(attempt[name] for name in ("reason", "evidence") if attempt[name] is not None)]
+    if attempt["settlesAt"] is not None:
+        parts += [f"for {attempt['ageS']:.0f} s", f"settles at {attempt['settlesAt']}"]
+    return ", ".join(parts)

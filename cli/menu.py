@@ -27,6 +27,7 @@ COMMANDS: Final = MappingProxyType(
         "ledger": ("cli.ledger", "List the ledger's entries, and correct them by new ones."),
         "pause": ("cli.pause", "Send nothing more of a team, of a model, or at all."),
         "resume": ("cli.resume", "End a pause."),
+        "webhooks": ("cli.webhooks", "List and replay webhooks, and rotate what they are signed with."),
         "upstream": ("cli.upstream", "Show, resume and top up the upstream account."),
         "models": ("cli.models", "List the models' prices, and set them."),
         "apply": ("cli.apply", "Make teams, limits, budgets and policies as a file has them."),

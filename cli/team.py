@@ -38,6 +38,9 @@ Rpm = Annotated[int | None, typer.Option(help="New generations a minute.")]
 Concurrency = Annotated[int | None, typer.Option(help="Jobs in flight; 0 takes the limit away.")]
 QueueDepth = Annotated[int | None, typer.Option(help="Jobs waiting.")]
 MaxQueueS = Annotated[int | None, typer.Option(help="Seconds that a job may wait.")]
+WebhookUrl = Annotated[
+    str | None, typer.Option("--webhook-url", metavar="HOOK", help="Where the ends of its jobs are told.")
+]
 
 
 @app.command()
@@ -50,12 +53,13 @@ def create(
     concurrency: Concurrency = None,
     queue_depth: QueueDepth = None,
     max_queue_s: MaxQueueS = None,
+    webhook_url: WebhookUrl = None,
     url: Url = None,
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a team, with a budget if one is given."""
-    body = {"name": name, **_limits(rpm, concurrency, queue_depth, max_queue_s)}
+    body = {"name": name, **_limits(rpm, concurrency, queue_depth, max_queue_s), **_webhook(webhook_url)}
     wanted = _budget(budget, window, soft)
     if wanted is not None:
         body["budgets"] = [wanted]
@@ -91,12 +95,14 @@ def update(
     concurrency: Concurrency = None,
     queue_depth: QueueDepth = None,
     max_queue_s: MaxQueueS = None,
+    webhook_url: WebhookUrl = None,
+    no_webhook_url: Annotated[bool, typer.Option("--no-webhook-url", help="Tell it of no ends any more.")] = False,
     url: Url = None,
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a team's limits, or its budget for a window."""
-    limits = _limits(rpm, concurrency, queue_depth, max_queue_s)
+    """Change a team's limits, its webhook URL, or its budget for a window."""
+    limits = {**_limits(rpm, concurrency, queue_depth, max_queue_s), **_webhook(webhook_url, away=no_webhook_url)}
     wanted = _budget(budget, window, soft, alone=no_budget)
     if no_budget and budget is not None:
         raise errors.InvalidParameter("give either --budget or --no-budget", param="budget")
@@ -179,6 +185,12 @@ def _limits(
     if concurrency is not None:
         limits["concurrency"] = concurrency or None
     return limits
+
+
+def _webhook(webhook_url: str | None, *, away: bool = False) -> dict[str, Any]:
+    if away and webhook_url is not None:
+        raise errors.InvalidParameter("give either --webhook-url or --no-webhook-url", param="webhook-url")
+    return {"webhookUrl": webhook_url} if away or webhook_url is not None else {}
 
 
 def _budget(

@@ -64,7 +64,19 @@ def row(found: job.Job, now: switches.Switches, at: float) -> dict[str, Any]:
     }
     if now.job_list_prompts:
         body["prompt"] = found.prompt
-    return body
+    return {name: value for name, value in body.items() if name not in now.job_list_hides}
+
+
+def listing(rows: list[dict[str, Any]], now: switches.Switches, *, cursor: str | None, page: int, pages: int) -> Any:  # noqa: ANN401  any JSON
+    """A page of the list in the shape chosen; all are assumed."""
+    shapes: dict[str, Any] = {
+        "jobs": {"jobs": rows, "total": len(rows), "nextCursor": cursor},
+        "array": rows,
+        "data": {"data": rows, "pagination": {"hasMore": cursor is not None, "nextCursor": cursor}},
+        "pages": {"data": rows, "page": page, "totalPages": pages},
+        "garbage": {"ok": True, "jobs": "later"},
+    }
+    return shapes[now.job_list_shape]
 
 
 def model(found: catalogue.Model, prices: catalogue.Prices) -> dict[str, Any]:

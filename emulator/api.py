@@ -19,7 +19,7 @@ class Api:
     async def submit(self, exchange: wire.Exchange, api_id: str) -> wire.Response:
         """`POST /models/{apiId}/run`: check, debit, create."""
         refusal = self._refuse_key(exchange)
-        model = self._world.models.get(api_id)
+        model = self._models.get(api_id)
         if refusal is not None or model is None:
             return refusal or self._no_model(api_id)
         body = await exchange.body()
@@ -38,6 +38,8 @@ class Api:
             return self._error(self._now.out_of_credits_status, OUT_OF_CREDITS, message)
         base = self._base(exchange)
         self._courier.expect(created, lambda: self.shown(created, base))
+        if self._now.webhook_early and created.order.webhook_url is not None:
+            await self._courier.call(created, lambda: self.shown(created, base))
         return answers.accepted(created, self._now, base, self._world.account.balance_micro)
 
     async def poll(self, exchange: wire.Exchange, job_id: str) -> wire.Response:
@@ -61,7 +63,7 @@ class Api:
         limit = query.get("limit", str(self._now.job_list_page))
         if not limit.isdecimal() or not 1 <= int(limit) <= LIST_LIMIT:
             return self._error(400, "invalid_request", f"limit must be 1 to {LIST_LIMIT}")
-        return wire.json_response(200, self._page(int(limit), query.get("cursor")))
+        return wire.json_response(200, self._page(int(limit), query.get("cursor"), query.get("page")))
 
     async def replay(self, exchange: wire.Exchange, job_id: str) -> wire.Response:
         """`POST /jobs/{jobId}/webhook/replay`: path and answer are assumed (pixeldojo.md 1.7)."""
@@ -81,7 +83,7 @@ class Api:
         """`GET /models`: public; `modality=image`, `detailed=true`."""
         query = exchange.query()
         modality = query.get("modality")
-        found = [model for model in self._world.models.values() if modality in (None, model.modality)]
+        found = [model for model in self._models.values() if modality in (None, model.modality)]
         describe = answers.model_detail if query.get("detailed") == "true" else answers.model
         body = {
             "models": [describe(model, self._now.prices) for model in found],
@@ -108,6 +110,10 @@ class Api:
     def _now(self) -> switches.Switches:
         return self._world.board.now
 
+    @property
+    def _models(self) -> dict[str, catalogue.Model]:
+        return catalogue.changed(self._world.models, self._now.models)
+
     def _base(self, exchange: wire.Exchange) -> str:
         return self._world.options.public_base or exchange.host_base()
 
@@ -129,7 +135,7 @@ class Api:
         return self._error(404, "model_not_found", f"Model not found: {api_id[:100]}")
 
     def _of_model(self, api_id: str, show: Callable[[catalogue.Model], object]) -> wire.Response:
-        model = self._world.models.get(api_id)
+        model = self._models.get(api_id)
         return self._no_model(api_id) if model is None else wire.json_response(200, show(model))
 
     def _fate(self, wanted: order.Order) -> account.Fate:
@@ -154,21 +160,20 @@ class Api:
             refund=now.refund_on_failure,
         )
 
-    def _page(self, limit: int, cursor: str | None) -> dict[str, object]:
+    def _page(self, limit: int, cursor: str | None, page: str | None) -> object:
         at = self._world.now()
-        rows: list[job.Job] = []
-        skipping = cursor is not None
-        for found in self._world.account.newest():
-            if skipping:
-                skipping = found.id != cursor
-            elif found.created_at <= at - self._now.job_list_lag_s:
-                rows.append(found)
-            if len(rows) > limit:
-                break
-        more = len(rows) > limit
-        shown = [answers.row(found, self._now, at) for found in rows[:limit]]
-        return {
-            "jobs": shown,
-            "total": len(shown),
-            "nextCursor": rows[limit - 1].id if more else None,
-        }
+        listed = [found for found in self._world.account.newest() if found.created_at <= at - self._now.job_list_lag_s]
+        number = int(page) if page is not None and page.isdecimal() else 1
+        first = (max(number, 1) - 1) * limit
+        if cursor is not None:
+            first = next((place for place, found in enumerate(listed, 1) if found.id == cursor), len(listed))
+        shown = listed[first : first + limit]
+        more = len(listed) > first + limit
+        rows = [answers.row(found, self._now, at) for found in shown]
+        return answers.listing(
+            rows,
+            self._now,
+            cursor=shown[-1].id if more else None,
+            page=number,
+            pages=max(1, -(-len(listed) // limit)),
+        )

@@ -3,6 +3,7 @@
 import decimal
 import importlib.resources
 import tomllib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -47,6 +48,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return money.micro(found) * count
 
 
+#: By `apiId`: null takes the model away, else its parameters that are different; an unknown id is a new model.
+Changes = dict[str, dict[str, Parameter | None] | None]
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     tables: dict[str, dict[str, Parameter]]
     models: list[Model]
@@ -61,6 +66,20 @@ def load() -> dict[str, Model]:
         rows = {name: row for table in model.tables for name, row in file.tables[table].items()}
         models[model.apiId] = msgspec.structs.replace(model, parameters=rows)
     return models
+
+
+def changed(models: Mapping[str, Model], changes: Changes) -> dict[str, Model]:
+    """The models as the switch `models` bends them: without some, with other parameters, with new ones."""
+    found = dict(models)
+    for api_id, rows in changes.items():
+        if rows is None:
+            found.pop(api_id, None)
+            continue
+        model = found.get(api_id) or msgspec.structs.replace(next(iter(models.values())), apiId=api_id, name=api_id)
+        parameters = {**model.parameters, **rows}
+        kept = {name: row for name, row in parameters.items() if row is not None}
+        found[api_id] = msgspec.structs.replace(model, parameters=kept)
+    return found
 
 
 def request_schema(model: Model) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     result_ttl_s: float = 3600.0
     processing: bool = True
     prices: catalogue.Prices = {}
+    models: catalogue.Changes = {}
     refund_on_failure: bool = False
     refund_shown: Literal["none", "credit_cost", "refunded"] = "none"
     out_of_credits_status: Literal[402, 403] = 402
@@ -125,8 +126,11 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     job_list_prompts: bool = True
     job_list_page: int = 50
     job_list_lag_s: float = 0.0
+    job_list_shape: Literal["jobs", "array", "data", "pages", "garbage"] = "jobs"
+    job_list_hides: list[Literal["model", "createdAt", "creditCost"]] = []
     webhooks: Literal["once", "twice", "never", "off"] = "once"
     webhook_delay_s: float = 0.0
+    webhook_early: bool = False
 
 
 def amount(value: decimal.Decimal) -> decimal.Decimal:

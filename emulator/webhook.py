@@ -47,6 +47,10 @@ class Courier:
         """Call now."""
         self._start(ended, body, self._world.now())
 
+    async def call(self, ordered: job.Job, body: Body) -> None:
+        """Call now, and return when that is over."""
+        await self._deliver(ordered, body, self._world.now())
+
     def _start(self, ordered: job.Job, body: Body, due_at: float) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver(ordered, body, due_at))
         self._tasks.add(task)

@@ -3,6 +3,7 @@
 Opens nothing that it does not hand out, and connects lazily: an unreachable store shows when it is first asked.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from gateway.archive.bucket import Bucket
 from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
 from gateway.images.catalogue import Catalogue
-from gateway.jobs import queue
+from gateway.jobs import delivery, queue
 from gateway.jobs.gate import Gate
-from gateway.jobs.parts import Counter, Shop
+from gateway.jobs.parts import Counter, Courier, Shop
 from gateway.jobs.view import Frame
 from gateway.settings import keyring
 from gateway.settings.keyring import Keyring
@@ -32,7 +33,7 @@ from gateway.telemetry import metrics
 from gateway.telemetry.metrics import Metrics
 from gateway.tenancy.recognition import Recogniser
 from gateway.upstream.client import Address, Upstream
-from gateway.upstream.pacer import Pacer
+from gateway.upstream.pacer import Listener, Pacer
 from gateway.webhooks.outbound import Outbound
 
 
@@ -52,11 +53,14 @@ class House:
     queue: queue.Queue
     gate: Gate
     recogniser: Recogniser
+    outbound: Outbound
 
     @property
     def counter(self) -> Counter:
         """What accepting and reading jobs needs."""
-        return Counter(self.database, self.catalogue, self.queue, self.clock)
+        return Counter(
+            self.database, self.catalogue, self.queue, self.clock, webhook_nets=self.settings.webhook_allow_nets
+        )
 
     @property
     def frame(self) -> Frame:
@@ -100,6 +104,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             queue=queue.open(redis),
             gate=Gate(opened, SystemClock(), GenerationRate(redis), Policies(), outbound),
             recogniser=recogniser,
+            outbound=outbound,
         )
     finally:
         await recogniser.close()
@@ -123,11 +128,13 @@ def _bucket(settings: Settings) -> Bucket:
 async def shop(built: House) -> AsyncIterator[Shop]:
     """What one worker process carries jobs out with; its upstream connections are closed at the end."""
     settings = built.settings
+    pacer = Pacer(built.redis, settings.upstream_rpm)
     upstream = Upstream(
         Address(settings.pixeldojo_api_base, settings.result_hosts),
         settings.reveal("pixeldojo_api_key"),
         built.metrics,
         built.clock,
+        Listener(pacer, built.clock).hear,
     )
     try:
         yield Shop(
@@ -138,9 +145,28 @@ async def shop(built: House) -> AsyncIterator[Shop]:
             clock=built.clock,
             metrics=built.metrics,
             upstream=upstream,
-            pacer=Pacer(built.redis, settings.upstream_rpm),
+            pacer=pacer,
             bucket=built.bucket,
+            courier=_courier(built),
             concurrency=settings.upstream_concurrency,
+            unknown_wait_s=settings.unknown_wait_s,
+            exclusive=settings.upstream_exclusive,
+            hook_base=f"{settings.public_url}/hooks/upstream" if settings.upstream_webhooks else None,
         )
     finally:
         await upstream.close()
+
+
+def _courier(built: House) -> Courier:
+    for outcome in (*delivery.Outcome, delivery.DEAD):
+        # There from the start on, so that the first of its kind is seen as a rise.
+        built.metrics.webhook_deliveries.labels(str(outcome))
+    return Courier(
+        outbound=built.outbound,
+        seals=built.keys.webhook_secrets,
+        slots=asyncio.Semaphore(delivery.WORKER_AT_ONCE),
+        claiming=asyncio.Lock(),
+        public_url=built.settings.public_url,
+        link_key=built.keys.image_links[0],
+        image_url_ttl_s=built.settings.image_url_ttl_s,
+    )

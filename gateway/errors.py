@@ -24,6 +24,7 @@
     │   ├── JobNotFound
     │   ├── ImageNotFound
     │   ├── TeamNotFound
+    │   ├── DeliveryNotFound
     │   └── KeyNotFound
     ├── MethodNotAllowed
     ├── Conflict                  the thing exists, or its state forbids the deed
@@ -41,6 +42,20 @@
 """
 
 import inspect
+from enum import StrEnum
+
+
+class Limit(StrEnum):
+    """What a request was one too many for; a closed set, since a metric is labelled with it."""
+
+    #: New generations a minute, of the key or of its team.
+    KEY_RPM = "key_rpm"
+    TEAM_RPM = "team_rpm"
+    #: Jobs of the team that wait.
+    QUEUE_DEPTH = "queue_depth"
+    #: Wrong keys that wait for their answer.
+    WRONG_KEYS = "wrong_keys"
+    OTHER = "other"
 
 
 class ToriiError(Exception):
@@ -171,6 +186,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class DeliveryNotFound(NotFound):
+    """No such delivery of a webhook."""
+
+    code = "delivery_not_found"
+
+
 class MethodNotAllowed(ToriiError):
     """This address does not take that method."""
 
@@ -223,6 +244,17 @@ class RateLimited(ToriiError):
     """Too many requests; wait and try again."""
 
     code = "rate_limited"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+        limit: Limit = Limit.OTHER,
+    ) -> None:
+        self.limit = limit
+        super().__init__(message, param=param, retry_after_s=retry_after_s)
 
 
 class Unavailable(ToriiError):

@@ -63,3 +63,23 @@ def request() -> str:
 def audit() -> str:
     """A new audit record's id."""
     return "aud_" + base62(_LENGTH)
+
+
+def message() -> str:
+    """A new webhook message's id; the same over all its tries."""
+    return "msg_" + base62(_LENGTH)
+
+
+def webhook_secret() -> str:
+    """A new webhook secret's id."""
+    return "whs_" + base62(_LENGTH)
+
+
+def flight() -> str:
+    """A new flight's id: one generation that several jobs wait for."""
+    return "flt_" + base62(_LENGTH)
+
+
+def hit_batch() -> str:
+    """A new batch of counted cache hits; what was inserted under it is never inserted again."""
+    return "hit_" + base62(_LENGTH)

@@ -17,8 +17,19 @@ Count = Annotated[int, Meta(ge=1, examples=[60])]
 Window = Literal["day", "month", "total"]
 ScopeName = Literal["generate", "read", "manage", "admin"]
 Name = Annotated[Text, Meta(max_length=200)]
+#: As ``tenancy.teams`` has it, which also says so to whoever gives another one.
+TeamName = Annotated[Text, Meta(max_length=200, extra_json_schema={"pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"})]
+_YEAR_S = 31_536_000
 Reference = Annotated[
     Text, Meta(max_length=200, description="The entry's own name; the same one twice is a 409.", examples=["ticket-42"])
+]
+WebhookUrl = Annotated[
+    Text,
+    Meta(
+        max_length=2083,
+        description="Where the ends of its jobs are told, unless an order names another URL.",
+        examples=["https://hooks.example/torii"],
+    ),
 ]
 Note = Annotated[str, Meta(max_length=1000)]
 
@@ -41,24 +52,26 @@ class WindowBudgetWanted(Wanted):
 class TeamWanted(Wanted):
     """A new team."""
 
-    name: Name
+    name: TeamName
     rpm: Annotated[Count | UnsetType, Meta(description="New generations a minute.")] = UNSET
     concurrency: Annotated[Count | UnsetType | None, Meta(description="Jobs in flight; null: no limit.")] = UNSET
     queue_depth: Annotated[Count | UnsetType, Meta(description="Jobs waiting.")] = UNSET
     max_queue_s: Annotated[Count | UnsetType, Meta(description="How long a job may wait.")] = UNSET
     policy: Annotated[dict[str, Any] | UnsetType | None, Meta(description="What its orders may ask for.")] = UNSET
+    webhook_url: WebhookUrl | UnsetType | None = UNSET
     budgets: tuple[WindowBudgetWanted, ...] = ()
 
 
 class TeamChange(Wanted):
     """What shall be different about a team."""
 
-    name: Name | UnsetType = UNSET
+    name: TeamName | UnsetType = UNSET
     rpm: Count | UnsetType = UNSET
     concurrency: Count | UnsetType | None = UNSET
     queue_depth: Count | UnsetType = UNSET
     max_queue_s: Count | UnsetType = UNSET
     policy: dict[str, Any] | UnsetType | None = UNSET
+    webhook_url: WebhookUrl | UnsetType | None = UNSET
 
 
 class KeyWanted(Wanted):
@@ -82,7 +95,7 @@ class KeyChange(Wanted):
 class RotationWanted(Wanted):
     """How a key is rotated."""
 
-    grace_s: Annotated[int, Meta(ge=0, description="How long the old text still works.")] = 0
+    grace_s: Annotated[int, Meta(ge=0, le=_YEAR_S, description="How long the old text still works.")] = 0
 
 
 class PolicyWanted(Wanted):

@@ -15,7 +15,7 @@ from service.admin_bodies import BudgetWanted, WindowBudgetWanted
 from service.admin_deeds import Ask, Deed, Office, choice, operation, place
 
 _TEAM: Final = place("team", "The team's name or id.")
-_WINDOW: Final = place("window", "`day`, `month` or `total`, in UTC.")
+_WINDOW: Final = place("window", "`day`, `month` or `total`, in UTC.", enum=[window.value for window in Window])
 _KEY: Final = choice("key", "The budget of this key, not of the team as a whole.")
 
 
@@ -52,16 +52,16 @@ async def _delete(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 async def _set(office: Office, given: Authority, ask: Ask, asked: BudgetWanted | None) -> Mapping[str, Any]:
     window, now = _window(ask.named("window")), office.clock.now()
     async with office.database.write() as tx:
-        team = await teams.find(tx, ask.named("team"))
+        team = await teams.find(tx, ask.named("team"), lock=True)
         key_id = ask.text("key") or ""
-        if key_id:
-            await keys.find(tx, team.id, key_id)
-        before = await _one(tx, team.id, key_id, window)
+        # A budget is of a chain of keys: a rotated key and its successor have it together.
+        whose = (await keys.find(tx, team.id, key_id)).first if key_id else ""
+        before = await _one(tx, team.id, whose, window)
         after = None
         if asked is not None:
-            after = _budget(team.id, key_id, window, asked.limit, asked.soft)
+            after = _budget(team.id, whose, window, asked.limit, asked.soft)
             await budgets.put(tx, after)
-        elif not await budgets.remove(tx, team.id, key_id, window):
+        elif not await budgets.remove(tx, team.id, whose, window):
             raise errors.NotFound(f"there is no budget for the window {window}", param="window")
         await audit.note(
             tx,

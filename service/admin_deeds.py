@@ -150,18 +150,25 @@ class Deed:
 LIMIT: Final = Parameter(
     "limit", "query", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 200}, required=False
 )
-CURSOR: Final = Parameter("cursor", "query", "The `nextCursor` of the page before.", {"type": "string"}, required=False)
+CURSOR: Final = Parameter(
+    "cursor",
+    "query",
+    "The `nextCursor` of the page before.",
+    {"type": "string", "minLength": 1, "maxLength": _TEXT_MAX},
+    required=False,
+)
 PAGE: Final = (LIMIT, CURSOR)
 
 
-def place(name: str, described: str) -> Parameter:
+def place(name: str, described: str, **schema: object) -> Parameter:
     """A parameter in the path."""
-    return Parameter(name, "path", described, {"type": "string"})
+    return Parameter(name, "path", described, {"type": "string", **schema})
 
 
 def choice(name: str, described: str, **schema: object) -> Parameter:
     """A parameter of the query."""
-    return Parameter(name, "query", described, {"type": "string", **schema}, required=False)
+    bounds = {} if schema else {"minLength": 1, "maxLength": _TEXT_MAX}
+    return Parameter(name, "query", described, {"type": "string", **bounds, **schema}, required=False)
 
 
 def operation(

@@ -41,9 +41,11 @@ async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]
         images = await lookup.images(connection, job.team_id, job.id)
         seen = await lookup.balance_seen(connection)
         name = await _team_name(connection, job)
+        attempts = await admin.attempts(connection, job.id)
     now = office.clock.now()
     shown = view.render(job, images, seen, _frame(office), now)
-    return {**shown, **admin_views.job_more(job, name), "seenAt": rfc3339(now)}
+    tried = [admin_views.attempt(row, now) for row in attempts]
+    return {**shown, **admin_views.job_more(job, name), "attempts": tried, "seenAt": rfc3339(now)}
 
 
 async def _cancel(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:

@@ -74,7 +74,7 @@ async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]
 async def _change(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     wanted, now = ask.read(KeyChange), office.clock.now()
     async with office.database.write() as tx:
-        before = await _key(tx, given, ask)
+        before = await _key(tx, given, ask, lock=True)
         asked = Grant(
             frozenset(),
             before.rpm if wanted.rpm is UNSET else wanted.rpm,
@@ -90,7 +90,7 @@ async def _change(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 async def _rotate(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     wanted, now = ask.read(RotationWanted), office.clock.now()
     async with office.database.write() as tx:
-        old = await _key(tx, given, ask)
+        old = await _key(tx, given, ask, lock=True)
         authority.require_over(given, old)
         await _require_budgets_over(tx, given, old)
         key, text = await keys.rotate(
@@ -104,7 +104,7 @@ async def _rotate(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 async def _revoke(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     now = office.clock.now()
     async with office.database.write() as tx:
-        before = await _key(tx, given, ask)
+        before = await _key(tx, given, ask, lock=True)
         after = await keys.revoke(tx, before.team_id, before.id, now)
         shown = admin_views.key(after, now)
         await _note(tx, office, given, "key.revoke", after, before=admin_views.key(before, now), after=shown)
@@ -120,20 +120,24 @@ async def _team(connection: AsyncConnection, given: Authority, ask: Ask) -> Team
     return team
 
 
-async def _key(connection: AsyncConnection, given: Authority, ask: Ask) -> Key:
+async def _key(connection: AsyncConnection, given: Authority, ask: Ask, *, lock: bool = False) -> Key:
     """The key of the path, if it is in reach; another one is not there."""
     key_id = ask.named("key")
     team_id = await keys.owner(connection, key_id)
     if not given.reaches(team_id):
         raise errors.KeyNotFound(f"there is no key {key_id[:40]!r}", param="key")
-    return await keys.find(connection, team_id, key_id)
+    return await keys.find(connection, team_id, key_id, lock=lock)
 
 
 async def _own_budgets(connection: AsyncConnection, given: Authority) -> list[Budget]:
     if given.key is None:
         return []
-    found = await budgets.of(connection, given.key.team_id, given.key.id)
-    return [each for each in found if each.key_id == given.key.id]
+    return await _of_chain(connection, given.key)
+
+
+async def _of_chain(connection: AsyncConnection, key: Key) -> list[Budget]:
+    """The budgets that the key is held to, its team's own left out."""
+    return [each for each in await budgets.of(connection, key.team_id, key.id) if each.key_id]
 
 
 async def _within(connection: AsyncConnection, given: Authority, key: Key, asked: Sequence[Budget]) -> list[Budget]:
@@ -147,11 +151,7 @@ async def _within(connection: AsyncConnection, given: Authority, key: Key, asked
 
 
 async def _require_budgets_over(connection: AsyncConnection, given: Authority, key: Key) -> None:
-    limits = {
-        each.window: each.limit_micros
-        for each in await budgets.of(connection, key.team_id, key.id)
-        if each.key_id == key.id
-    }
+    limits = {each.window: each.limit_micros for each in await _of_chain(connection, key)}
     for own in await _own_budgets(connection, given):
         if own.window not in limits or limits[own.window] > own.limit_micros:
             raise errors.NotAllowed(f"This key has a budget for the {own.window}, and that key has more.", param="key")

@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from service import admin_books, admin_budgets, admin_jobs, admin_keys, admin_teams, admin_upstream
+from service import (
+    admin_books,
+    admin_budgets,
+    admin_drift,
+    admin_jobs,
+    admin_keys,
+    admin_teams,
+    admin_upstream,
+    admin_webhooks,
+)
 
 DEEDS: Final = (
     *admin_teams.DEEDS,
@@ -11,6 +20,8 @@ DEEDS: Final = (
     *admin_jobs.DEEDS,
     *admin_books.DEEDS,
     *admin_upstream.DEEDS,
+    *admin_webhooks.DEEDS,
+    *admin_drift.DEEDS,
 )
 
 OPERATIONS: Final = tuple(deed.operation for deed in DEEDS)

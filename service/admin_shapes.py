@@ -42,6 +42,7 @@ class TeamBody(Shape):
     queue_depth: int
     max_queue_s: int
     policy: dict[str, Any] | None
+    webhook_url: Annotated[str | None, Meta(description="Where the ends of its jobs are told.")]
     drained_at: At | None
 
 
@@ -84,6 +85,9 @@ class KeyBody(Shape):
     rpm: int | None
     concurrency: int | None
     successor: Annotated[str | None, Meta(description="The key that took its place.")]
+    lineage: Annotated[
+        str, Meta(description="The first key of its chain of rotations, or its own id: budgets are named by it.")
+    ]
 
 
 class KeyMade(KeyBody):
@@ -120,6 +124,7 @@ class JobLine(Shape):
     took_s: float | None
     credits: Credits
     error: str | None
+    settles_at: Annotated[At | None, Meta(description="While its submission is unknown: when that counts as charged.")]
 
 
 class JobLines(Shape):
@@ -127,6 +132,23 @@ class JobLines(Shape):
 
     jobs: list[JobLine]
     next_cursor: Cursor
+
+
+class AttemptBody(Shape):
+    """One time that a paid POST may have been sent."""
+
+    number: int
+    outcome: Text
+    reason: Annotated[str | None, Meta(description="Why it is in doubt, or was refused.")]
+    evidence: Annotated[str | None, Meta(description="What ended the doubt.")]
+    opened_at: At
+    age_s: float
+    answered_at: At | None
+    looked_at: Annotated[At | None, Meta(description="When the upstream's list was last read for it.")]
+    settles_at: Annotated[At | None, Meta(description="While in doubt: when it counts as charged.")]
+    hold: Credits
+    cost: Credits | None
+    upstream_job_id: str | None
 
 
 class JobPage(Shape):
@@ -148,6 +170,7 @@ class JobPage(Shape):
     submitted_at: At | None
     accepted_at: At | None
     ended_at: At | None
+    attempts: list[AttemptBody]
     seen_at: Annotated[At, Meta(description="When this was so.")]
 
 
@@ -250,6 +273,10 @@ class UpstreamBody(Shape):
     pause_reason: str | None
     breaker_until: At | None
     breaker_failures: int
+    requests_per_minute: Annotated[
+        float | None, Meta(description="How fast it is asked now; none where that cannot be told.")
+    ]
+    requests_per_minute_allowed: Annotated[int, Meta(description="`TORII_UPSTREAM_RPM`.")]
 
 
 class PauseBody(Shape):
@@ -296,6 +323,35 @@ class PricedModels(Shape):
     """The catalogue with the prices now in force."""
 
     models: list[PricedModel]
+
+
+class DriftLine(Shape):
+    """One difference between our catalogue and the upstream's."""
+
+    kind: Literal[
+        "gone",
+        "unlisted",
+        "new",
+        "price",
+        "parameter_added",
+        "parameter_removed",
+        "required",
+        "type",
+        "enum",
+        "default",
+        "range",
+    ]
+    model: Text
+    parameter: str | None
+    ours: Annotated[Any, Meta(description="What our catalogue says, or the operator's price.")]
+    theirs: Annotated[Any, Meta(description="What the upstream says.")]
+
+
+class DriftReport(Shape):
+    """What is different between our catalogue and the upstream's."""
+
+    models: Annotated[int, Meta(description="How many models of ours were compared.")]
+    differences: list[DriftLine]
 
 
 class TeamExport(Shape):

@@ -14,7 +14,7 @@ from gateway.ledger import budgets, statement
 from gateway.tenancy import audit, keys, teams
 from gateway.tenancy.authority import Authority
 from gateway.tenancy.teams import Team
-from service import admin_budgets, admin_shapes, admin_views
+from service import admin_budgets, admin_shapes, admin_views, admin_webhooks
 from service.admin_bodies import PolicyWanted, TeamChange, TeamWanted
 from service.admin_deeds import PAGE, Ask, Deed, Office, operation, place
 
@@ -53,7 +53,7 @@ async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]
 async def _change(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     wanted = ask.read(TeamChange)
     async with office.database.write() as tx:
-        before = await teams.find(tx, ask.named("team"))
+        before = await teams.find(tx, ask.named("team"), lock=True)
         after = before
         if wanted.name is not UNSET and wanted.name != before.name:
             after = await teams.rename(tx, before.id, wanted.name)
@@ -64,7 +64,7 @@ async def _change(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 
 async def _drain(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     async with office.database.write() as tx:
-        before = await teams.find(tx, ask.named("team"))
+        before = await teams.find(tx, ask.named("team"), lock=True)
         after = await teams.drain(tx, before.id, before.drained_at or office.clock.now())
         await _noted(tx, office, given, "team.drain", before, after)
         return await _page(tx, office, after)
@@ -72,7 +72,7 @@ async def _drain(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any
 
 async def _undrain(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     async with office.database.write() as tx:
-        before = await teams.find(tx, ask.named("team"))
+        before = await teams.find(tx, ask.named("team"), lock=True)
         after = await teams.drain(tx, before.id, None)
         await _noted(tx, office, given, "team.undrain", before, after)
         return await _page(tx, office, after)
@@ -80,7 +80,7 @@ async def _undrain(office: Office, given: Authority, ask: Ask) -> Mapping[str, A
 
 async def _delete(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     async with office.database.write() as tx:
-        team = await teams.find(tx, ask.named("team"))
+        team = await teams.find(tx, ask.named("team"), lock=True)
         revoked, unfinished = await admin.delete_team(tx, given.actor, team, office.clock.now())
     return {"id": team.id, "name": team.name, "revokedKeys": revoked, "unfinishedJobs": unfinished}
 
@@ -114,7 +114,7 @@ async def _read_policy(office: Office, given: Authority, ask: Ask) -> Mapping[st
 async def _put_policy(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     wanted = ask.read(PolicyWanted)
     async with office.database.write() as tx:
-        before = await teams.find(tx, ask.named("team"))
+        before = await teams.find(tx, ask.named("team"), lock=True)
         after = await teams.set_policy(tx, before.id, _policy(office, wanted.policy))
         await _noted(tx, office, given, "policy.put", before, after)
     return {"policy": after.policy}
@@ -130,6 +130,9 @@ async def _changed(office: Office, tx: AsyncConnection, team: Team, wanted: Team
         team = await teams.limit(tx, team.id, limits)
     if wanted.policy is not UNSET:
         team = await teams.set_policy(tx, team.id, _policy(office, wanted.policy))
+    if wanted.webhook_url is not UNSET:
+        url = admin_webhooks.checked(office, "webhookUrl", wanted.webhook_url)
+        team = await teams.set_webhook(tx, team.id, url)
     return team
 
 
@@ -191,7 +194,7 @@ CHANGE: Final = Deed(
         "patch",
         "/teams/{team}",
         "ChangeTeam",
-        "Change a team's name, limits or policy",
+        "Change a team's name, limits, policy or webhook URL",
         ("The team, changed.", admin_shapes.TeamPage),
         parameters=(TEAM,),
         body=TeamChange,

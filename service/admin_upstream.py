@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, money
 from gateway.images.model import Model
-from gateway.jobs import account, admin, pauses, pricing
+from gateway.jobs import account, admin, pace, pauses, pricing
 from gateway.jobs.pauses import Scope
+from gateway.storage import schema
 from gateway.tenancy import audit, teams
 from gateway.tenancy.authority import Authority
+from gateway.upstream.pacer import Pacer
 from service import admin_jobs, admin_shapes, admin_views
 from service.admin_bodies import PauseWanted, PriceWanted, TopupWanted
 from service.admin_deeds import Ask, Deed, Office, operation, place
@@ -23,19 +25,27 @@ _ACCOUNT: Final = "upstream"
 async def _status(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     del given, ask
     async with office.database.read() as connection:
-        return _account(await admin.account(connection))
+        found = await admin.account(connection)
+    return await _shown(office, found)
+
+
+async def _shown(office: Office, row: sa.Row[Any]) -> dict[str, Any]:
+    """The account, and how fast it is asked."""
+    allowed = office.settings.upstream_rpm
+    present = None if office.redis is None else await pace.present_rpm(Pacer(office.redis, allowed))
+    return {**_account(row), "requestsPerMinute": present, "requestsPerMinuteAllowed": allowed}
 
 
 async def _resume_upstream(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     del ask
     async with office.database.write() as tx:
-        before = _account(await admin.account(tx))
+        before = _account(await schema.lock_account(tx))
         await account.resume(tx)
         after = await admin.account(tx)
         rested = {"pausedUntil": before["pausedUntil"], "breakerUntil": before["breakerUntil"]}
         await _note(tx, office, given, "upstream.resume", _ACCOUNT, before=rested)
     await admin_jobs.nudge(office)
-    return _account(after)
+    return await _shown(office, after)
 
 
 async def _topup(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
@@ -53,7 +63,8 @@ async def _topup(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any
             found = await admin.account(tx)
     except sa.exc.IntegrityError:
         raise errors.Conflict("reference: there is a topup of that name already", param="reference") from None
-    return _account(found)
+    await admin_jobs.nudge(office)
+    return await _shown(office, found)
 
 
 def _account(row: sa.Row[Any]) -> dict[str, Any]:
@@ -136,7 +147,7 @@ async def _put_price(office: Office, given: Authority, ask: Ask) -> Mapping[str,
     model, resolution = office.catalogue.model(ask.named("model")), ask.named("resolution")
     amount_micros = admin_views.micros("credits", wanted.credits)
     async with office.database.write() as tx:
-        row = (await admin.prices(tx)).get((model.api_id, resolution))
+        row = (await admin.prices(tx, lock=True)).get((model.api_id, resolution))
         await pricing.put(tx, model, resolution, amount_micros)
         await _note(
             tx,

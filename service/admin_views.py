@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 from gateway import errors, money
 from gateway.clock import rfc3339, rfc3339_ms
+from gateway.jobs import settlement
+from gateway.jobs.attempts import Outcome
 from gateway.jobs.record import Job
-from gateway.jobs.states import ENDED
+from gateway.jobs.states import ENDED, State
 from gateway.ledger.budgets import Standing
 from gateway.ledger.entries import Kind
 from gateway.tenancy.keys import Key
@@ -55,6 +57,7 @@ def team(found: Team) -> dict[str, Any]:
         "queueDepth": found.queue_depth,
         "maxQueueS": found.max_queue_s,
         "policy": None if found.policy is None else dict(found.policy),
+        "webhookUrl": found.webhook_url,
         "drainedAt": moment(found.drained_at),
     }
 
@@ -75,6 +78,7 @@ def key(found: Key, now: datetime) -> dict[str, Any]:
         "rpm": found.rpm,
         "concurrency": found.concurrency,
         "successor": found.successor,
+        "lineage": found.first,
     }
 
 
@@ -110,7 +114,14 @@ def job_line(job: Job, team_name: str) -> dict[str, Any]:
         "tookS": round((job.ended_at - job.created_at).total_seconds(), 1) if job.ended_at else None,
         "credits": money.credits(cost_micros),
         "error": job.error_code,
+        "settlesAt": moment(_settles_at(job)),
     }
+
+
+def _settles_at(job: Job) -> datetime | None:
+    if job.state is not State.SUBMISSION_UNKNOWN or job.submitted_at is None:
+        return None
+    return job.submitted_at + settlement.AFTER
 
 
 def job_more(job: Job, team_name: str) -> dict[str, Any]:
@@ -127,6 +138,25 @@ def job_more(job: Job, team_name: str) -> dict[str, Any]:
         "submittedAt": moment_ms(job.submitted_at),
         "acceptedAt": moment_ms(job.accepted_at),
         "endedAt": moment_ms(job.ended_at),
+    }
+
+
+def attempt(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
+    """One time that a paid POST may have been sent, and what became of it."""
+    unknown = row.outcome == Outcome.UNKNOWN
+    return {
+        "number": row.number,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "evidence": row.evidence,
+        "openedAt": rfc3339_ms(row.opened_at),
+        "ageS": round((now - row.opened_at).total_seconds(), 1),
+        "answeredAt": moment_ms(row.answered_at),
+        "lookedAt": moment_ms(row.looked_at),
+        "settlesAt": rfc3339(row.opened_at + settlement.AFTER) if unknown else None,
+        "hold": money.credits(row.hold_micros),
+        "cost": None if row.cost_micros is None else money.credits(row.cost_micros),
+        "upstreamJobId": row.upstream_job_id,
     }
 
 

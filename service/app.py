@@ -17,13 +17,16 @@ from service import (
     document,
     front,
     health,
+    hooks,
     jobs,
     measures,
     models,
+    options,
     page,
     pictures,
     problems,
     reading,
+    webhooks,
 )
 from service.envelope import Envelope
 from service.fitness import Fitness
@@ -34,12 +37,14 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     jobs.run,
     jobs.read,
     jobs.cancel,
+    webhooks.replay,
     account.read,
     account.quoted,
     models.listing,
     models.one,
     models.one_schema,
     pictures.picture,
+    hooks.upstream,
     health.live,
     health.ready,
     health.paid,
@@ -56,7 +61,7 @@ def create(house: House, readiness: Readiness | None = None) -> Litestar:
     """The ASGI app over an open house; whoever runs it says through ``readiness`` that the process is about to end."""
     described = document.describe(house.catalogue)
     app = Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[*options.handlers(ROUTES), *ROUTES],
         state=State(
             {
                 front.NAME: Front(

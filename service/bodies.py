@@ -27,7 +27,7 @@ async def json_object(request: Request[Any, Any, Any]) -> dict[str, object]:
     Raises ``UnsupportedMediaType``, ``BodyTooLarge`` (as soon as that is sure), ``BodyTooSlow`` or ``MalformedBody``.
     """
     _require_json(request.headers)
-    return parse(await _read(request))
+    return parse(await read(request))
 
 
 def parse(body: bytes) -> dict[str, object]:
@@ -59,10 +59,12 @@ def _require_json(headers: Mapping[str, str]) -> None:
         raise errors.UnsupportedMediaType("The body must be sent without a content encoding.")
 
 
-async def _read(request: Request[Any, Any, Any]) -> bytes:
+async def read(request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a request's body. Raises ``BodyTooLarge``, ``BodyTooSlow`` or ``MalformedBody``."""
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and (len(declared) > len(str(MAX_BYTES)) or int(declared) > MAX_BYTES):
-        raise _too_large()
+    digits = declared.isascii() and declared.isdigit()
+    if digits and (len(declared) > len(str(most_bytes)) or int(declared) > most_bytes):
+        raise _too_large(most_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(READ_WITHIN_S):
@@ -72,8 +74,8 @@ async def _read(request: Request[Any, Any, Any]) -> bytes:
                     # Nobody is left to read this answer.
                     raise errors.MalformedBody("The connection was closed before the body was complete.")
                 body += message["body"]
-                if len(body) > MAX_BYTES:
-                    raise _too_large()
+                if len(body) > most_bytes:
+                    raise _too_large(most_bytes)
                 if not message["more_body"]:
                     return bytes(body)
     except TimeoutError:
@@ -94,5 +96,5 @@ def _too_deep() -> errors.MalformedBody:
     return errors.MalformedBody(f"The body is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _too_large() -> errors.BodyTooLarge:
-    return errors.BodyTooLarge(f"The body is larger than the {MAX_BYTES} bytes that this route takes.")
+def _too_large(most_bytes: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"The body is larger than the {most_bytes} bytes that this route takes.")

@@ -17,6 +17,8 @@ from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
 from service import front
 
+#: Where a request's state has the id of the team that asks, once it is known.
+TEAM: Final = "team_id"
 _SCHEME: Final = "bearer"
 #: The peer's address where the server does not know it, as on a Unix socket.
 _NOWHERE: Final = "unknown"
@@ -36,6 +38,7 @@ async def recognised(request: Request[Any, Any, Any], *scopes: Scope) -> recogni
     address = _NOWHERE if request.client is None else request.client.host
     found = await front.of(request).house.recogniser.recognise(_shown(request), address)
     structlog.contextvars.bind_contextvars(team_id=found.team.id, key_id=found.key.id)
+    request.state[TEAM] = found.team.id
     if found.key.scopes.isdisjoint(scopes):
         wanted = " or ".join(f"`{scope}`" for scope in scopes)
         raise errors.MissingScope(f"This key lacks the scope {wanted}.")

@@ -20,9 +20,10 @@ from service.described import Answer, Operation
 
 Json = dict[str, Any]
 
+_OPTIONAL: Final = "metricsToken"
 _REF: Final = "#/components/schemas/{name}"
 _PROBLEM_HEADERS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
-    {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+    {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit-Policy", "RateLimit"), 503: ("Retry-After",)}
 )
 _ABOUT: Final = (
     "A gate in front of PixelDojo: team keys, one payment for each picture, an archive that lasts. "
@@ -35,6 +36,14 @@ _HEADERS: Final[Mapping[str, Json]] = MappingProxyType(
         "Retry-After": {
             "description": "Seconds to wait before asking again, at most 60.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 60},
+        },
+        "RateLimit-Policy": {
+            "description": "The tighter of the key's and the team's new generations a minute: `\"key\";q=300;w=60`.",
+            "schema": {"type": "string"},
+        },
+        "RateLimit": {
+            "description": 'How many are left of it, and the seconds until there are more: `"key";r=12;t=30`.',
+            "schema": {"type": "string"},
         },
         "X-Request-ID": {"description": "Finds the request in the logs.", "schema": {"type": "string"}},
         "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string", "const": "Bearer"}},
@@ -55,7 +64,7 @@ _Patience = Annotated[
 ]
 
 
-class RunOptions(wire.Shape):
+class RunOptions(wire.Shape, forbid_unknown_fields=True):
     """What ``torii`` may hold: the gateway's own options, never sent upstream."""
 
     metadata: Annotated[
@@ -107,10 +116,10 @@ def describe(models: Catalogue) -> Json:
                     "scheme": "bearer",
                     "description": "`TORII_ADMIN_TOKEN`, or a key with the scope `admin`; for keys, `manage` too.",
                 },
-                "metricsToken": {
+                _OPTIONAL: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "`TORII_METRICS_TOKEN`; where none is set, only this machine is answered.",
+                    "description": "`TORII_OPTIONAL`; where none is set, only this machine is answered.",
                 },
             },
         },
@@ -123,6 +132,8 @@ def _operation(operation: Operation, bodies: list[str]) -> Json:
         told["description"] = operation.description
     if operation.security is not None:
         told["security"] = [{operation.security: []}]
+        if operation.security == _OPTIONAL:
+            told["security"].append({})  # where none is set, this machine is answered without one
     if operation.parameters:
         told["parameters"] = [
             {
@@ -142,7 +153,9 @@ def _operation(operation: Operation, bodies: list[str]) -> Json:
         }
     if operation.body is not None:
         content = {described.JSON: {"schema": _reference(operation.body.__name__)}}
-        told["requestBody"] = {"required": True, "content": content}
+        # Without a body each member is left out, so one is asked for only where a member must be there.
+        required = any(member.required for member in msgspec.structs.fields(operation.body))
+        told["requestBody"] = {"required": required, "content": content}
     answers = {str(status): _answer(answer) for status, answer in operation.answers.items()}
     told["responses"] = {**answers, **_problems(operation.raises, taken=answers), "default": _any_problem()}
     return told

@@ -27,6 +27,8 @@ _CALLER_GONE: Final = 499
 #: Asked every few seconds by machines: not worth a line at the usual level.
 _PROBES: Final = ("/health/", "/metrics")
 _SHOWN_PATH_CHARACTERS: Final = 200
+#: Below this a path is itself the key.
+_UNSHOWN_PATHS: Final = "/hooks/"
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +84,7 @@ class _Exchange:
         self.began_s = time.perf_counter()
         self.status = 0
         # The framework rewrites the path while it looks for the route.
-        self.path = asgi["path"][:_SHOWN_PATH_CHARACTERS]
+        self.path = _shown(asgi["path"])
         self.client = (asgi.get("client") or (None,))[0]
         self._scope = asgi
         self._send = send
@@ -116,6 +118,10 @@ _DEFAULTS: Final = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
 )
+
+
+def _shown(path: str) -> str:
+    return f"{_UNSHOWN_PATHS}…" if path.startswith(_UNSHOWN_PATHS) else path[:_SHOWN_PATH_CHARACTERS]
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

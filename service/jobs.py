@@ -57,7 +57,7 @@ async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     house = front.of(request).house
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
     whole_team = Scope.READ in key.scopes
-    return _shown(house, await desk.read(house.counter, callers.caller(key), _job_id(request), whole_team=whole_team))
+    return _shown(house, await desk.read(house.counter, callers.caller(key), named_job(request), whole_team=whole_team))
 
 
 @post("/api/v1/jobs/{jobId:str}/cancel", name="cancelJob", status_code=200)
@@ -65,12 +65,13 @@ async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Take a queued job back; 409 with the reason once it was sent."""
     house = front.of(request).house
     key = await callers.known(request, Scope.GENERATE)
-    caller, job_id, whole_team = callers.caller(key), _job_id(request), Scope.READ in key.scopes
+    caller, job_id, whole_team = callers.caller(key), named_job(request), Scope.READ in key.scopes
     await desk.cancel(house.counter, caller, job_id, whole_team=whole_team)
     return _shown(house, await desk.read(house.counter, caller, job_id, whole_team=whole_team))
 
 
-def _job_id(request: Request[Any, Any, Any]) -> str:
+def named_job(request: Request[Any, Any, Any]) -> str:
+    """The job id of the path; ``JobNotFound`` for what can be none."""
     job_id: str = request.path_params["jobId"]
     if not _JOB_ID.fullmatch(job_id):
         raise errors.JobNotFound(param="jobId")

@@ -6,7 +6,7 @@ Describes what the handlers do; a test holds the list equal to the routes. Serve
 from typing import Final
 
 from gateway import errors
-from service import admin_operations, wire
+from service import admin_operations, webhook_shapes, wire
 from service.described import Answer, Operation, Parameter
 
 _JOB_ID: Final = Parameter("jobId", "path", "The job's id.", {"type": "string", "pattern": "^job_[0-9A-Za-z]+$"})
@@ -46,7 +46,11 @@ OPERATIONS: Final = (
         parameters=(_API_ID, _IDEMPOTENCY_KEY),
         answers={
             200: Answer("The job of an earlier request with this `Idempotency-Key` has ended.", wire.JobBody),
-            202: Answer("The job is accepted and will be carried out.", wire.JobBody, headers=("Retry-After",)),
+            202: Answer(
+                "The job is accepted and will be carried out.",
+                wire.JobBody,
+                headers=("Retry-After", "RateLimit-Policy", "RateLimit"),
+            ),
         },
         raises=(
             *_WITH_KEY,
@@ -55,6 +59,7 @@ OPERATIONS: Final = (
             errors.BudgetExhausted,
             errors.PriceBlocked,
             errors.TeamDrained,
+            errors.RateLimited,
             errors.RequestInFlight,
             errors.KeyReused,
         ),
@@ -113,6 +118,21 @@ OPERATIONS: Final = (
         security="teamKey",
     ),
     Operation(
+        id="replayWebhook",
+        method="post",
+        path="/api/v1/jobs/{jobId}/webhook/replay",
+        tag="Jobs",
+        summary="Send a job's webhook once more",
+        description=(
+            "Needs the scope `generate` for the key's own jobs, `manage` for any of the team's. The message keeps its "
+            "`webhook-id`; it is sent for the first time if there was no URL when the job ended and there is one now."
+        ),
+        parameters=(_JOB_ID,),
+        answers={202: Answer("The delivery; it is sent soon.", webhook_shapes.DeliveryBody)},
+        raises=(*_WITH_KEY, errors.JobNotFound, errors.Conflict),
+        security="teamKey",
+    ),
+    Operation(
         id="listModels",
         method="get",
         path="/api/v1/models",
@@ -167,6 +187,26 @@ OPERATIONS: Final = (
             304: Answer("`If-None-Match` names this picture.", media_types=(), headers=("ETag", "Cache-Control")),
         },
         raises=(errors.BadLink, errors.ImageNotFound, errors.StoreUnavailable, errors.ArchiveUnavailable),
+    ),
+    Operation(
+        id="upstreamHook",
+        method="post",
+        path="/hooks/upstream/{token}",
+        tag="Operations",
+        summary="Take a call of the upstream's",
+        description=(
+            "For the upstream alone, which was given the address with a job (`TORII_UPSTREAM_WEBHOOKS`). The call is a "
+            "hint: the job is read before anything is believed. The answer is the same whatever became of the job."
+        ),
+        parameters=(Parameter("token", "path", "What the address ends in.", {"type": "string", "writeOnly": True}),),
+        answers={204: Answer("Heard.", media_types=())},
+        raises=(
+            errors.NotFound,
+            errors.MalformedBody,
+            errors.BodyTooLarge,
+            errors.BodyTooSlow,
+            errors.StoreUnavailable,
+        ),
     ),
     Operation(
         id="live",

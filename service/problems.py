@@ -15,7 +15,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from gateway import errors
-from service import wire
+from gateway.admission import rate
+from service import callers, front, wire
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: The ASGI scope's member that holds the request's id.
@@ -35,6 +36,7 @@ class Kind:
 _INVALID: Final = Kind(400, "invalid_request_error")
 _FORBIDDEN: Final = Kind(403, "permission_error")
 _MISSING: Final = Kind(404, "not_found_error")
+_TOO_MANY: Final = Kind(429, "rate_limit_error")
 _LATER: Final = Kind(503, "server_error")
 _BUG: Final = Kind(500, "server_error")
 
@@ -63,12 +65,14 @@ TABLE: Final[Mapping[type[errors.ToriiError], Kind]] = MappingProxyType(
         errors.ImageNotFound: _MISSING,
         errors.TeamNotFound: _MISSING,
         errors.KeyNotFound: _MISSING,
+        errors.DeliveryNotFound: _MISSING,
         errors.MethodNotAllowed: Kind(405, "invalid_request_error"),
         errors.Conflict: Kind(409, "invalid_request_error"),
         errors.RequestInFlight: Kind(409, "invalid_request_error"),
         errors.KeyReused: Kind(422, "invalid_request_error"),
         errors.BudgetExhausted: Kind(402, "insufficient_quota"),
-        errors.RateLimited: Kind(429, "rate_limit_error"),
+        errors.RateLimited: _TOO_MANY,
+        rate.OutOfPace: _TOO_MANY,
         errors.Unavailable: _LATER,
         errors.StoreUnavailable: _LATER,
         errors.ArchiveUnavailable: _LATER,
@@ -110,6 +114,9 @@ def of_house(request: Request[Any, Any, Any], error: errors.ToriiError) -> Respo
         return _answer(request, errors.InternalError())
     if shown.status >= _BUG.status:
         log.warning("request_refused", code=error.code, notes=_notes(error))
+    if isinstance(error, errors.RateLimited):
+        refused = front.of(request).house.metrics.rate_limited
+        refused.labels(team=request.state.get(callers.TEAM, ""), limit=error.limit.value).inc()
     return _answer(request, error)
 
 
@@ -153,7 +160,7 @@ def render(error: errors.ToriiError, request_id: str) -> bytes:
 
 def _answer(request: Request[Any, Any, Any], error: errors.ToriiError) -> Response[bytes]:
     shown = kind(error)
-    headers = {}
+    headers = callers.rate_headers(error.standing) if isinstance(error, rate.OutOfPace) else {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.NotAuthenticated):

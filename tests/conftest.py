@@ -18,11 +18,12 @@ from tests.support.emulator import EmulatorProcess
 from tests.support.loopback import LoopbackGuard, OutsideCallError
 from tests.support.postgres import Postgres
 from tests.support.process import Process, StartProcess
+from tests.support.prometheus import Prometheus, Promtools
 from tests.support.s3 import RadosGateway
 from tests.support.s3_bucket import Bucket
 from tests.support.valkey import Valkey
 
-SERVERS = ("valkey", "postgres", "s3")
+SERVERS = ("valkey", "postgres", "s3", "prometheus")
 OUTSIDE = ("PIXELDOJO_", "TORII_", "AWS_", "OTEL_")
 PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 REPORT = pytest.StashKey[report.Report]()
@@ -64,6 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.s3)
         if asked & {"postgres", "postgres_url"}:
             item.add_marker(pytest.mark.postgres)
+        if asked & {"prometheus", "promtools"}:
+            item.add_marker(pytest.mark.prometheus)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -185,6 +188,20 @@ def s3(s3_server: RadosGateway) -> Bucket:
     """Give an empty bucket of a real S3 server, and what a client needs to use it."""
     s3_server.ensure()
     return s3_server.create()
+
+
+@pytest.fixture(scope="session")
+def prometheus(pytestconfig: pytest.Config) -> Iterator[Prometheus]:
+    """Give the run's Prometheus, which scrapes what a test tells it to."""
+    with _running(pytestconfig, "prometheus", Prometheus) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def promtools(pytestconfig: pytest.Config) -> Iterator[Promtools]:
+    """Give Prometheus' checkers, promtool and amtool."""
+    with _running(pytestconfig, "prometheus", Promtools) as tools:
+        yield tools
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,10 @@ import signal
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker
-from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from gateway.jobs import queue
-from gateway.storage import keyspace
+from gateway.storage import keyspace, valkey
 from workers import tasks
 from workers.tasks import Bench
 
@@ -23,6 +22,7 @@ COMPLETION_WAIT_S = 25
 HEALTH_EVERY_S = 2
 #: A Redis that answers nothing for this long is taken for gone.
 ANSWER_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 2.0
 _BEGIN_AGAIN_S = 1.0
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,9 @@ class Consumer:
             self._worker.handle_sig_wait_for_completion(signal.SIGTERM)
 
     async def _once(self) -> None:
-        pool = ConnectionPool.from_url(self._redis_url, socket_timeout=ANSWER_TIMEOUT_S, socket_connect_timeout=2.0)
+        pool = valkey.pool(
+            self._redis_url, connect_timeout_s=CONNECT_TIMEOUT_S, answer_timeout_s=ANSWER_TIMEOUT_S, retries=0
+        )
         redis = ArqRedis(
             pool,
             job_serializer=queue.encode,

@@ -31,10 +31,11 @@ log = structlog.get_logger(__name__)
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises ``SettingError`` when it cannot begin."""
     async with bootstrap.house(settings) as house, bootstrap.shop(house) as shop:
-        await _work(house, shop)
+        await work(house, shop)
 
 
-async def _work(house: House, shop: Shop) -> None:
+async def work(house: House, shop: Shop) -> None:
+    """Work with parts that are made already, until SIGTERM or SIGINT."""
     release = metadata.version("torii")
     pulse = Pulse(shop.clock.monotonic())
     bench = Bench(shop)

@@ -12,7 +12,8 @@ import structlog
 from arq.worker import Function, func
 
 from gateway import errors
-from gateway.jobs import keeping, polling, submission
+from gateway.jobs import delivery, keeping, polling, submission
+from gateway.jobs import evidence as looking
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 
@@ -60,20 +61,36 @@ async def submit(context: dict[str, Any]) -> None:
 
 
 async def poll(context: dict[str, Any], job_id: str) -> None:
-    """Look at one running job."""
+    """Look at a running job; the id is a hint."""
     bench: Bench = context["bench"]
-    with structlog.contextvars.bound_contextvars(job_id=job_id):
-        await bench.run(polling.poll(bench.shop, job_id))
+    await bench.run(polling.poll(bench.shop, job_id))
 
 
 async def archive(context: dict[str, Any], job_id: str) -> None:
-    """Bring one finished job's pictures home."""
+    """Bring a finished job's pictures home; the id is a hint."""
     bench: Bench = context["bench"]
-    with structlog.contextvars.bound_contextvars(job_id=job_id):
-        await bench.run(keeping.keep(bench.shop, job_id))
+    await bench.run(keeping.keep(bench.shop, job_id))
+
+
+async def deliver(context: dict[str, Any]) -> None:
+    """Send the webhooks that are due."""
+    bench: Bench = context["bench"]
+    await bench.run(delivery.deliver(bench.shop))
+
+
+async def evidence(context: dict[str, Any]) -> None:
+    """Look for evidence about unknown submissions."""
+    bench: Bench = context["bench"]
+    await bench.run(looking.look(bench.shop))
 
 
 def functions() -> list[Function]:
     """What arq may be asked to run; one try each, since the sweep and not arq brings work back."""
-    steps: list[tuple[Step, Any]] = [(Step.SUBMIT, submit), (Step.POLL, poll), (Step.ARCHIVE, archive)]
+    steps: list[tuple[Step, Any]] = [
+        (Step.SUBMIT, submit),
+        (Step.POLL, poll),
+        (Step.ARCHIVE, archive),
+        (Step.DELIVER, deliver),
+        (Step.EVIDENCE, evidence),
+    ]
     return [func(task, name=step.value, keep_result=0, timeout=TIMEOUT_S, max_tries=1_000_000) for step, task in steps]

@@ -16,7 +16,9 @@ def require_room(waiting: int, allowed: int) -> None:
     """``RateLimited`` unless one more may wait."""
     if waiting >= allowed:
         raise errors.RateLimited(
-            f"{allowed} jobs of this team are waiting already, which is as many as may", retry_after_s=RETRY_AFTER_S
+            f"{allowed} jobs of this team are waiting already, which is as many as may",
+            retry_after_s=RETRY_AFTER_S,
+            limit=errors.Limit.QUEUE_DEPTH,
         )
 
 

@@ -37,7 +37,9 @@ class Mode(StrEnum):
 class OnUnknown(StrEnum):
     """What becomes of a job of which nobody knows whether the upstream took it."""
 
+    #: For evidence, an operator, or a day.
     WAIT = "wait"
+    #: Once its POST cannot be under way any more it is sent a second time, under a second hold; both may be charged.
     RESUBMIT_ONCE = "resubmit_once"
 
 
@@ -102,11 +104,6 @@ def parse(body: object, catalogue: Catalogue) -> Policy:
         if not terms.needle(term):
             param = f"deniedTerms[{number}]"
             raise errors.InvalidParameter(f"{param}: holds no letter, digit or symbol to look for", param=param)
-    if given.on_unknown is OnUnknown.RESUBMIT_ONCE:
-        raise errors.InvalidParameter(
-            "onUnknown: this release can only `wait`; a second attempt needs evidence that it does not look for yet",
-            param="onUnknown",
-        )
     if given.moderation is not None and not _is_web_url(given.moderation.url):
         raise errors.InvalidParameter(
             "moderation.url: must be an http:// or https:// URL without user, password and fragment",

@@ -84,6 +84,19 @@ class Standing:
     reset_s: int
 
 
+class OutOfPace(errors.RateLimited):
+    """Too many requests; wait and try again."""
+
+    def __init__(self, standing: Standing) -> None:
+        self.standing = standing
+        super().__init__(
+            f"this {standing.name} may start {standing.limit} generations a minute; "
+            f"there is room again in {standing.reset_s} s",
+            retry_after_s=standing.reset_s,
+            limit=errors.Limit.KEY_RPM if standing.name == "key" else errors.Limit.TEAM_RPM,
+        )
+
+
 class GenerationRate:
     """The limits of new generations, as all processes share them."""
 
@@ -99,7 +112,8 @@ class GenerationRate:
         key, team = caller.key, caller.team
         limits = [("team", keyspace.team_rate(team.id), team.rpm)]
         if key.rpm is not None:
-            limits.insert(0, ("key", keyspace.key_rate(team.id, key.id), key.rpm))
+            # Of its whole chain: while a rotated key and its successor both work, they have one minute together.
+            limits.insert(0, ("key", keyspace.key_rate(team.id, key.first), key.rpm))
         try:
             async with asyncio.timeout(self._answer_within_s):
                 answer: Sequence[int] = await self._take(
@@ -117,14 +131,9 @@ class GenerationRate:
 
 
 def require(standing: Standing | None) -> None:
-    """``RateLimited`` with the seconds to wait if the take was refused."""
-    if standing is None or standing.granted:
-        return
-    raise errors.RateLimited(
-        f"this {standing.name} may start {standing.limit} generations a minute; "
-        f"there is room again in {standing.reset_s} s",
-        retry_after_s=standing.reset_s,
-    )
+    """``OutOfPace`` with the seconds to wait if the take was refused."""
+    if standing is not None and not standing.granted:
+        raise OutOfPace(standing)
 
 
 def _standing(granted: bool, name: Literal["key", "team"], limit: int, used: int, wait_s: int) -> Standing:

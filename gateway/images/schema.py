@@ -24,6 +24,12 @@ def request_schema(model: Model) -> Json:
         "type": "object",
         "description": "The gateway's own options, never sent upstream.",
     }
+    properties["webhook_url"] = {
+        "type": ["string", "null"],
+        "format": "uri",
+        "maxLength": 2083,
+        "description": "Where the job's end is told, by a signed POST; never sent upstream.",
+    }
     return {
         "type": "object",
         "additionalProperties": False,

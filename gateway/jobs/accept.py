@@ -114,7 +114,7 @@ class _Draft:
 
 async def _draft(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object], admit: Admit) -> _Draft:
     model = counter.catalogue.model(model_id)
-    order = orders.read(body)
+    order = orders.read(body, counter.webhook_nets)
     canonical = parameters.canonical(model, order.parameters)
     return _Draft(caller, model, await admit(model, canonical), order)
 
@@ -136,6 +136,7 @@ async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted
             "resolution": price.resolution(model, asked),
             "parameters": dict(asked),
             "details": draft.order.details,
+            "webhook_url": draft.order.webhook_url,
             "priority": draft.order.priority,
             "state": State.QUEUED,
             "version": 1,

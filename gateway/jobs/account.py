@@ -12,10 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import ids
 from gateway.jobs.attempts import Outcome
 from gateway.storage import schema, tables
+from gateway.storage.columns import Moment
 from gateway.upstream.answers import Refusal
 
 #: Out of credits, or a key refused: submitting rests for everyone, then one real job is the trial.
 PAUSE = timedelta(minutes=5)
+#: Why submitting rests when many jobs are unknown to the upstream at once.
+WRONG_ACCOUNT = "wrong_account"
 _BREAKER_MAX_S = 60
 
 _account = tables.upstream_account
@@ -29,8 +32,38 @@ async def rest(tx: AsyncConnection, refusal: Refusal, now: datetime) -> None:
     if refusal is Refusal.NOT_CONNECTED:
         await open_breaker(tx, now)
     elif refusal in (Refusal.OUT_OF_CREDITS, Refusal.KEY_REFUSED):
-        log.error("submitting_paused", reason=refusal)
-        await tx.execute(_account.update().values(paused_until=now + PAUSE, pause_reason=refusal))
+        await _pause(tx, refusal, now)
+
+
+async def _pause(tx: AsyncConnection, reason: str, now: datetime) -> None:
+    """Submit nothing for a while; ``held_since_at`` stays that of the first refusal in a row."""
+    log.error("submitting_paused", reason=reason)
+    await tx.execute(
+        _account.update().values(
+            paused_until=now + PAUSE,
+            pause_reason=reason,
+            held_since_at=sa.func.coalesce(_account.c.held_since_at, sa.literal(now, Moment())),
+        )
+    )
+
+
+async def wrong_account(tx: AsyncConnection, now: datetime, *, crowd: bool) -> bool:
+    """Note that the upstream does not know a job; whether this is taken for the wrong account, whose jobs wait.
+
+    ``crowd`` says that so many jobs went missing at once that nothing else explains it. The pause lasts while they are
+    asked for in vain: nothing is paid for on somebody else's account, and the looks that end it are free.
+    """
+    paused = (await tx.execute(sa.select(_account.c.pause_reason))).scalar_one() == WRONG_ACCOUNT
+    if paused or crowd:
+        await _pause(tx, WRONG_ACCOUNT, now)
+    return paused or crowd
+
+
+async def right_account(tx: AsyncConnection) -> None:
+    """Note that the upstream knows a job again that it did not know."""
+    await tx.execute(
+        _account.update().where(_account.c.pause_reason == WRONG_ACCOUNT).values(paused_until=None, pause_reason=None)
+    )
 
 
 async def open_breaker(tx: AsyncConnection, now: datetime) -> None:
@@ -43,7 +76,7 @@ async def open_breaker(tx: AsyncConnection, now: datetime) -> None:
 
 
 async def resume(tx: AsyncConnection) -> None:
-    """Submit again: the upstream answered in order, or an operator says so."""
+    """Submit again: the upstream answered in order, or an operator says so. What was held is seen to by a sweep."""
     await tx.execute(
         _account.update().values(breaker_failures=0, breaker_until=None, paused_until=None, pause_reason=None)
     )
@@ -86,9 +119,12 @@ async def _quiet(tx: AsyncConnection, job_id: str, opened_at: datetime) -> bool:
 
 
 async def topup(tx: AsyncConnection, amount_micros: int, now: datetime, reference: str | None = None) -> None:
-    """Note credits that an operator put into the account, before the next answer shows them."""
+    """Note credits that an operator put into the account, before the next answer shows them; the trial is due now."""
     account = await schema.lock_account(tx)
     await book_topup(tx, amount_micros, "operator", now, reference)
+    if account.pause_reason == Refusal.OUT_OF_CREDITS:
+        # There is something to spend again; if the upstream says otherwise, the next job's refusal pauses anew.
+        await tx.execute(_account.update().values(paused_until=None))
     if account.expected_micros is not None:
         await tx.execute(
             _account.update().values(

@@ -51,6 +51,13 @@ async def find(connection: AsyncConnection, job_id: str) -> Job:
     return job
 
 
+async def attempts(connection: AsyncConnection, job_id: str) -> Sequence[sa.Row[Any]]:
+    """Each time a paid POST for the job may have been sent, in order."""
+    attempt = tables.attempts
+    question = sa.select(attempt).where(attempt.c.job_id == job_id).order_by(attempt.c.number)
+    return (await connection.execute(question)).all()
+
+
 async def delete_team(tx: AsyncConnection, actor: str, team: Team, now: datetime) -> tuple[int, int]:
     """End a team: how many keys were revoked, and how many jobs go on to their end.
 
@@ -93,9 +100,10 @@ async def account(connection: AsyncConnection) -> sa.Row[Any]:
     return (await connection.execute(sa.select(tables.upstream_account))).one()
 
 
-async def prices(connection: AsyncConnection) -> dict[tuple[str, str], sa.Row[Any]]:
-    """The operator's prices and the blocks, by model and resolution."""
-    rows = await connection.execute(sa.select(tables.prices))
+async def prices(connection: AsyncConnection, *, lock: bool = False) -> dict[tuple[str, str], sa.Row[Any]]:
+    """The operator's prices and the blocks, by model and resolution; ``lock`` keeps them until the transaction ends."""
+    question = sa.select(tables.prices).order_by(tables.prices.c.model, tables.prices.c.resolution)
+    rows = await connection.execute(question.with_for_update() if lock else question)
     return {(row.model, row.resolution): row for row in rows}
 
 

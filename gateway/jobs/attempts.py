@@ -26,20 +26,43 @@ class Outcome(StrEnum):
     #: The intent is committed and no answer is booked.
     OPEN = "open"
     ACCEPTED = "accepted"
+    #: Taken and paid for, while the job went on by another attempt: its picture is not delivered.
+    ORPHANED = "orphaned"
     #: The request itself was refused for good.
     REJECTED = "rejected"
     #: Surely not accepted; the job went back to the queue under the next number.
     REFUSED = "refused"
     #: The answer was lost.
     UNKNOWN = "unknown"
-    #: Unknown, and settled as charged by time or by an operator.
+    #: Unknown, and settled as charged.
     SETTLED_CHARGED = "settled_charged"
-    #: Unknown, and settled as not charged by an operator.
+    #: Unknown, and settled as not charged.
     SETTLED_FREE = "settled_free"
 
 
-async def open(shop: Shop, job: Job, now: datetime) -> Job | None:
-    """Commit the intent to send, guarded by the claim's token; none if the claim or the job's state is gone."""
+class Evidence(StrEnum):
+    """What ended the doubt about an attempt."""
+
+    #: The answer to its POST came after all.
+    LATE_ANSWER = "late_answer"
+    #: The upstream called about a job, which a reading of that job confirmed.
+    WEBHOOK = "webhook"
+    #: The upstream's list of jobs shows one that can only be its own.
+    JOB_LIST = "job_list"
+    #: The upstream's list of jobs, read whole, shows none that could be its own.
+    NOT_LISTED = "not_listed"
+    #: The upstream's balance fell by what was spent with it, or without it.
+    BALANCE = "balance"
+    OPERATOR = "operator"
+    #: None, for a day.
+    TIME = "time"
+
+
+async def open(shop: Shop, job: Job, now: datetime, hook_digest: str | None = None) -> Job | None:
+    """Commit the intent to send, guarded by the claim's token; none if the claim or the job's state is gone.
+
+    ``hook_digest`` is of the token under which the upstream may call about it.
+    """
     async with shop.database.write() as tx:
         row = (
             await tx.execute(
@@ -62,6 +85,7 @@ async def open(shop: Shop, job: Job, now: datetime) -> Job | None:
                 quiet_at=now + QUIET,
                 outcome=Outcome.OPEN,
                 hold_micros=job.hold_micros,
+                hook_digest=hook_digest,
             )
         )
         return opened

@@ -7,15 +7,11 @@ import stamina
 import structlog
 
 from gateway import errors
-from gateway.jobs import pace, queue, schedule, verdicts
+from gateway.jobs import hooks, queue, schedule, verdicts
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
 from gateway.upstream import answers
-from gateway.upstream.answers import Refusal
-
-#: A 429 that names no time halts everyone this long.
-_HALT_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +24,6 @@ async def book(shop: Shop, job_id: str, number: int, answer: answers.Submission)
     ):
         with attempt:
             job = await _write(shop, job_id, number, answer)
-    if isinstance(answer, answers.Refused) and answer.refusal is Refusal.RATE_LIMITED:
-        await pace.halt(shop, answer.retry_after_s or _HALT_S)
     if job is not None:
         log.info("answer_booked", job_id=job.id, attempt=number, answer=type(answer).__name__, state=job.state)
         await _nudge(shop, job)
@@ -48,7 +42,12 @@ async def _write(shop: Shop, job_id: str, number: int, answer: answers.Submissio
                     doubt = answers.Ambiguous("job_id_of_another", answer.status_code)
                     return await verdicts.ambiguous(tx, case, doubt)
                 job = await verdicts.accepted(tx, case, answer)
-                return None if job is None else await schedule.first_look(tx, shop, job, now)
+                if job is None:
+                    return None
+                if await hooks.came(tx, job_id, number):
+                    # The upstream called before it answered: there may be a picture already.
+                    return await schedule.due(tx, job, now)
+                return await schedule.first_look(tx, shop, job, now)
             case answers.Rejected():
                 return await verdicts.rejected(tx, case, answer)
             case answers.Refused():
@@ -63,4 +62,5 @@ async def _nudge(shop: Shop, job: Job) -> None:
     elif job.state is State.QUEUED:
         await shop.queue.submit(hint=f"{job.id}:{job.attempt}", at=job.due_at)
     elif job.state is State.FAILED:
+        await shop.queue.ended(job)
         await shop.queue.submit(hint=f"{job.id}:slot")

@@ -8,7 +8,7 @@ first. Teams, keys and models that may not send now are passed over; theirs wait
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +27,10 @@ from gateway.storage import schema, tables
 
 #: After this long a job upstream no longer counts against the concurrency: it may never end.
 SLOT_LIFE = timedelta(minutes=15)
+#: So many POSTs may wait for their answers at once, more only with very many slots: an outage that begins cannot make
+#: more doubts than that before it is noticed.
+MOST_UNANSWERED = 5
+_SLOTS_FOR_ONE_UNANSWERED = 100
 
 _job = tables.jobs
 _team = tables.teams
@@ -45,7 +49,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class _Flights:
-    """The jobs that take a slot, counted; ``of`` has each team's and each key's by its id."""
+    """The jobs that take a slot, counted; ``of`` has each team's, and each key's by the first key of its chain."""
 
     total: int
     on_their_way: int
@@ -95,8 +99,10 @@ async def _contenders(
     if _resting(account, now):
         return []
     flights = await _in_flight(connection, now)
-    # While the breaker has not closed, one on its way is the trial, and takes every slot.
-    if flights.total >= slots or (account.breaker_failures and flights.on_their_way):
+    # While the breaker has not closed, or the account was refused, one on its way is the trial, and takes every slot.
+    trying = account.breaker_failures or account.pause_reason
+    at_once = 1 if trying else max(MOST_UNANSWERED, slots // _SLOTS_FOR_ONE_UNANSWERED)
+    if flights.total >= slots or flights.on_their_way >= at_once:
         return []
     paused = await pauses.standing(connection)
     if paused.everything:
@@ -128,12 +134,19 @@ async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
         sa.and_(_job.c.state == State.SUBMISSION_UNKNOWN, _job.c.submitted_at > since),
         sa.and_(_job.c.state == State.RUNNING, _job.c.accepted_at > since),
     )
-    owner = (_job.c.team_id, _job.c.key_id, _job.c.state)
+    first = sa.func.coalesce(_key.c.lineage, _key.c.id)
+    owner = (_job.c.team_id, first.label("key_id"), _job.c.state)
+    job_with_key = _job.join(_key, _key.c.id == _job.c.key_id)
     states = [State.SUBMITTING, State.SUBMISSION_UNKNOWN, State.RUNNING]
-    upstream = sa.select(*owner, sa.func.count().label("jobs")).where(_job.c.state.in_(states), sent).group_by(*owner)
+    upstream = (
+        sa.select(*owner, sa.func.count().label("jobs"))
+        .select_from(job_with_key)
+        .where(_job.c.state.in_(states), sent)
+        .group_by(_job.c.team_id, first, _job.c.state)
+    )
     # Asked by the claim alone: with a condition on the state SQLite would walk through the whole queue.
     queued = sa.case((_job.c.state == State.QUEUED, 1), else_=0)
-    claimed = sa.select(*owner, queued.label("jobs")).where(_job.c.claimed_by > "")
+    claimed = sa.select(*owner, queued.label("jobs")).select_from(job_with_key).where(_job.c.claimed_by > "")
     total, on_their_way, of = 0, 0, Counter[str]()
     for row in await connection.execute(sa.union_all(upstream, claimed)):
         total += row.jobs
@@ -144,11 +157,13 @@ async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
 
 async def _full(connection: AsyncConnection, flights: _Flights) -> frozenset[str]:
     """The teams and keys that have as many jobs in flight as they may, by id."""
+    first = sa.func.coalesce(_key.c.lineage, _key.c.id)
     limits = sa.union_all(
-        *(sa.select(owner.c.id, owner.c.concurrency).where(owner.c.concurrency.is_not(None)) for owner in (_team, _key))
+        sa.select(_team.c.id, _team.c.id.label("counted"), _team.c.concurrency).where(_team.c.concurrency.is_not(None)),
+        sa.select(_key.c.id, first.label("counted"), _key.c.concurrency).where(_key.c.concurrency.is_not(None)),
     )
     rows = await connection.execute(limits)
-    return frozenset(row.id for row in rows if flights.of.get(row.id, 0) >= row.concurrency)
+    return frozenset(row.id for row in rows if flights.of.get(row.counted, 0) >= row.concurrency)
 
 
 def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
@@ -221,6 +236,16 @@ async def take(shop: Shop, job_id: str, state: State, now: datetime) -> Job | No
     """Claim one job for its next step; none if it is not in that state, not due, or someone else's."""
     async with shop.database.write() as tx:
         return await _mark(tx, shop, job_id, state, now)
+
+
+async def take_first(shop: Shop, job_ids: Sequence[str], state: State, now: datetime) -> Job | None:
+    """Claim the first of these jobs that can still be taken."""
+    async with shop.database.write() as tx:
+        for job_id in job_ids:
+            job = await _mark(tx, shop, job_id, state, now)
+            if job is not None:
+                return job
+    return None
 
 
 async def _mark(tx: AsyncConnection, shop: Shop, job_id: str, state: State, now: datetime) -> Job | None:

@@ -41,7 +41,9 @@ async def cancel(counter: Counter, caller: Caller, job_id: str, *, whole_team: b
     """Take a queued job back, its hold with it; ``Conflict`` with the reason once it was sent or has ended."""
     async with counter.database.write() as tx:
         job = await lookup.find(tx, caller.team_id, job_id, None if whole_team else caller.key_id)
-        return await cancel_in(tx, job, counter.clock.now())
+        ended = await cancel_in(tx, job, counter.clock.now())
+    await counter.queue.ended(ended)
+    return ended
 
 
 async def cancel_in(tx: AsyncConnection, job: Job, now: datetime) -> Job:

@@ -1,14 +1,16 @@
 """The ends of a job's life: each a statement guarded by the state it leaves, in the caller's transaction.
 
-Counts the outcome in the same transaction. Moves no credits: whoever ends a job knows what became of its hold.
+Counts the outcome, and writes what its caller is told by webhook, in the same transaction. Moves no credits: whoever
+ends a job knows what became of its hold.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import record
+from gateway.jobs import announce, record
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
 from gateway.storage import statements, tables
@@ -19,13 +21,19 @@ _job = tables.jobs
 _MAX_MESSAGE = 500
 
 
-async def fail(tx: AsyncConnection, job: Job, failure: Failure, message: str, now: datetime) -> Job | None:
-    """End the job without pictures; none if it has left the state that the caller saw."""
+async def fail(
+    tx: AsyncConnection, job: Job, failure: Failure, message: str, now: datetime, *, held: bool = False
+) -> Job | None:
+    """End the job without pictures; none if it has left the state that the caller saw.
+
+    Who works on the job says ``held``: then none, too, if his claim is no longer the job's. Another may know better.
+    """
     ended = await _end(
         tx,
         job,
         State.FAILED,
         now,
+        held=held,
         error_code=failure,
         error_message=message[:_MAX_MESSAGE],
     )
@@ -34,9 +42,14 @@ async def fail(tx: AsyncConnection, job: Job, failure: Failure, message: str, no
     return ended
 
 
-async def complete(tx: AsyncConnection, job: Job, *, kept: int, lost: int, now: datetime) -> Job | None:
-    """End the job with the pictures that are in the archive; ``partial`` when fewer than were asked for."""
-    ended = await _end(tx, job, State.COMPLETED, now, partial=kept < expected(job))
+async def complete(
+    tx: AsyncConnection, job: Job, *, kept: int, lost: int, now: datetime, held: bool = False
+) -> Job | None:
+    """End the job with the pictures that are in the archive; ``partial`` when fewer than were asked for.
+
+    ``held`` as for ``fail``.
+    """
+    ended = await _end(tx, job, State.COMPLETED, now, held=held, partial=kept < expected(job))
     if ended is not None:
         await _count(tx, ended, State.COMPLETED, images_lost=lost)
     return ended
@@ -52,11 +65,14 @@ async def cancel(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
     return ended
 
 
-async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, **values: object) -> Job | None:
+async def _end(
+    tx: AsyncConnection, job: Job, state: State, now: datetime, *, held: bool = False, **values: object
+) -> Job | None:
+    mine = _job.c.claim == job.claim if held else sa.true()
     row = (
         await tx.execute(
             _job.update()
-            .where(_job.c.id == job.id, _job.c.state == job.state)
+            .where(_job.c.id == job.id, _job.c.state == job.state, mine)
             .values(
                 state=state,
                 version=_job.c.version + 1,
@@ -70,7 +86,10 @@ async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, **val
             .returning(_job)
         )
     ).first()
-    return None if row is None else record.job(row)
+    if row is None:
+        return None
+    ended = record.job(row)
+    return replace(ended, event_id=await announce.ended(tx, ended, now))
 
 
 async def _count(tx: AsyncConnection, job: Job, outcome: str, *, images_lost: int = 0) -> None:

@@ -5,19 +5,20 @@ one. A picture that cannot be had now is tried again until the upstream's copy i
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, ids
 from gateway.archive import keys, sidecar
 from gateway.images import picture
 from gateway.images.picture import Picture
-from gateway.jobs import claims, endings, lookup, record
+from gateway.jobs import claims, endings, record
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Image, Job
@@ -30,6 +31,8 @@ GONE_PATIENCE = timedelta(minutes=10)
 #: This many whole downloads without a picture in them settle that there is none.
 WHOLE_DOWNLOADS = 3
 _BACKOFF_MAX_S = 60.0
+#: So many are tried for a claim; those at its head may be in other hands this very moment.
+_LONGEST_LINE = 20
 
 _job = tables.jobs
 
@@ -52,23 +55,43 @@ class Tally:
 
 
 async def keep(shop: Shop, job_id: str) -> None:
-    """Fetch, check and archive what the job still lacks, if it is due and free; end it when nothing is left to get."""
-    job = await claims.take(shop, job_id, State.ARCHIVING, shop.clock.now())
+    """Fetch, check and archive what the job whose copies die first still lacks; end it when nothing is left to get.
+
+    The id is only the hint of a nudge: after an outage many jobs wait, and their nudges come in no order.
+    """
+    del job_id
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        waiting = await _line(connection, now)
+    job = await claims.take_first(shop, waiting, State.ARCHIVING, now)
     if job is None:
         return
-    async with claims.held(shop, job):
-        after = await _conclude(shop, job, await _round(shop, job))
+    with structlog.contextvars.bound_contextvars(job_id=job.id):
+        async with claims.held(shop, job):
+            after = await _conclude(shop, job, await _round(shop, job))
     if after is None:
         return
     if after.state is State.ARCHIVING:
         await shop.queue.step(Step.ARCHIVE, after)
         return
     _observe(shop, after)
+    await shop.queue.ended(after)
+
+
+async def _line(connection: AsyncConnection, now: datetime) -> Sequence[str]:
+    """The jobs to be archived that are due and free, the first whose copies expire first."""
+    rows = await connection.execute(
+        sa.select(_job.c.id)
+        .where(_job.c.state == State.ARCHIVING, _job.c.claim.is_(None), _job.c.due_at <= now)
+        .order_by(_job.c.results_expire_at, _job.c.due_at)
+        .limit(_LONGEST_LINE)
+    )
+    return rows.scalars().all()
 
 
 async def _round(shop: Shop, job: Job) -> Tally:
     async with shop.database.read() as connection:
-        have = {image.position for image in await lookup.images(connection, job.team_id, job.id)}
+        have = await _archived(connection, job)
     fates = [
         "kept" if position in have else await _fetch(shop, job, position, result)
         for position, result in enumerate(job.results or ())
@@ -99,7 +122,11 @@ async def _fetch(shop: Shop, job: Job, position: int, result: Mapping[str, Any])
 
 
 async def _store(shop: Shop, job: Job, position: int, seed: int | None, found: Picture, data: bytes) -> None:
-    """Put the picture and its sidecar, then the row: what the row names exists."""
+    """Put the picture and its sidecar, then the row: what the row names exists.
+
+    The row needs no claim, since a picture that is safe is safe whoever brought it; but a job that has ended stays as
+    it was told.
+    """
     now = shop.clock.now()
     key = keys.picture(job.team_id, job.id, position, found.extension, job.created_at)
     image = Image(
@@ -121,11 +148,7 @@ async def _store(shop: Shop, job: Job, position: int, seed: int | None, found: P
     await shop.bucket.put(beside, _sidecar(job, image), sidecar.CONTENT_TYPE)
     async with shop.database.write() as tx:
         # Two workers can only store the same bytes under the same key; the first one's row stands.
-        there = sa.select(tables.images.c.id).where(
-            tables.images.c.job_id == job.id, tables.images.c.position == position
-        )
-        await tx.execute(sa.select(_job.c.id).where(_job.c.id == job.id).with_for_update())
-        if (await tx.execute(there)).first() is None:
+        if await _lock(tx, job) and position not in await _archived(tx, job):
             await tx.execute(tables.images.insert().values(**vars(image), created_at=now))
     if job.results_expire_at is not None:
         margin_s = (job.results_expire_at - now).total_seconds()
@@ -167,35 +190,55 @@ async def _conclude(shop: Shop, job: Job, tally: Tally) -> Job | None:
     surely_gone = tally.gone if _over(job, gone_since_at, now) else 0
     surely_bad = tally.bad if bad_downloads >= WHOLE_DOWNLOADS else 0
     async with shop.database.write() as tx:
+        # What another worker stored since this one looked counts as well: nothing is lost that is in the archive.
+        kept = len(await _archived(tx, job)) if await _lock(tx, job) else tally.kept
+        if kept > tally.kept:
+            return await _again(tx, job, due_at=now)
         if surely_gone + surely_bad == tally.unresolved:
-            if tally.kept:
-                return await endings.complete(tx, job, kept=tally.kept, lost=surely_gone, now=now)
+            if kept:
+                return await endings.complete(
+                    tx, job, kept=kept, lost=surely_gone, now=now, held=bool(tally.unresolved)
+                )
             if surely_gone:
-                return await endings.fail(
-                    tx, job, Failure.ARCHIVE_LOST, "the upstream's copy was gone before it could be archived", now
-                )
-            return await endings.fail(
-                tx, job, Failure.UPSTREAM_FAILED, "what the upstream delivered is not a picture", now
-            )
+                lost = "the upstream's copy was gone before it could be archived"
+                return await endings.fail(tx, job, Failure.ARCHIVE_LOST, lost, now, held=True)
+            bad = "what the upstream delivered is not a picture"
+            return await endings.fail(tx, job, Failure.UPSTREAM_FAILED, bad, now, held=True)
         wait_s = min(2.0 ** min(job.archive_failures, 6), _BACKOFF_MAX_S)
-        row = (
-            await tx.execute(
-                _job.update()
-                .where(_job.c.id == job.id, _job.c.state == State.ARCHIVING, _job.c.claim == job.claim)
-                .values(
-                    archive_failures=_job.c.archive_failures + 1,
-                    bad_downloads=bad_downloads,
-                    gone_since_at=gone_since_at,
-                    due_at=now + timedelta(seconds=wait_s),
-                    nudges=_job.c.nudges + 1,
-                    claim=None,
-                    claimed_by=None,
-                    claimed_at=None,
-                )
-                .returning(_job)
-            )
-        ).first()
-        return None if row is None else record.job(row)
+        return await _again(
+            tx,
+            job,
+            archive_failures=_job.c.archive_failures + 1,
+            bad_downloads=bad_downloads,
+            gone_since_at=gone_since_at,
+            due_at=now + timedelta(seconds=wait_s),
+        )
+
+
+async def _again(tx: AsyncConnection, job: Job, **values: object) -> Job | None:
+    """Give the claim back and say when the next round is; none if the job was moved by someone else meanwhile."""
+    row = (
+        await tx.execute(
+            _job.update()
+            .where(_job.c.id == job.id, _job.c.state == State.ARCHIVING, _job.c.claim == job.claim)
+            .values(nudges=_job.c.nudges + 1, claim=None, claimed_by=None, claimed_at=None, **values)
+            .returning(_job)
+        )
+    ).first()
+    return None if row is None else record.job(row)
+
+
+async def _lock(tx: AsyncConnection, job: Job) -> bool:
+    """Lock the job's row; whether it is still being archived."""
+    row = await tx.execute(sa.select(_job.c.state).where(_job.c.id == job.id).with_for_update())
+    return bool(row.scalar_one() == State.ARCHIVING)
+
+
+async def _archived(connection: AsyncConnection, job: Job) -> frozenset[int]:
+    """The positions of the pictures that are in the archive."""
+    image = tables.images
+    rows = await connection.execute(sa.select(image.c.position).where(image.c.job_id == job.id))
+    return frozenset(rows.scalars())
 
 
 def _over(job: Job, gone_since_at: datetime | None, now: datetime) -> bool:

@@ -7,16 +7,20 @@ from gateway import errors
 from gateway.jobs import record
 from gateway.jobs.record import Image, Job
 from gateway.storage import tables
+from gateway.tenancy import keys
 
 _job = tables.jobs
 _image = tables.images
 
 
 async def find(connection: AsyncConnection, team_id: str, job_id: str, key_id: str | None = None) -> Job:
-    """The team's job, or only if it is of one of its keys; ``JobNotFound`` for another team's as for no job at all."""
+    """The team's job; with a key, only if that key or one of its chain of rotations ordered it.
+
+    ``JobNotFound`` for another team's as for no job at all.
+    """
     question = sa.select(_job).where(_job.c.team_id == team_id, _job.c.id == job_id)
     if key_id is not None:
-        question = question.where(_job.c.key_id == key_id)
+        question = question.where(_job.c.key_id.in_(keys.kin(team_id, key_id)))
     row = (await connection.execute(question)).first()
     if row is None:
         raise errors.JobNotFound(f"there is no job {job_id[:80]!r}", param="jobId")

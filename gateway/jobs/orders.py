@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway import errors
+from gateway.webhooks import urls
+from gateway.webhooks.addresses import Network
 
 #: The caller's own data about a job: small, since it comes back with each answer.
 MAX_METADATA_BYTES = 4096
@@ -26,18 +28,21 @@ class Order:
     details: Mapping[str, object] | None
     start_within_s: int | None
     priority: int = 0
+    #: Where the job's end is told; none for the team's own address.
+    webhook_url: str | None = None
 
 
-def read(body: Mapping[str, object]) -> Order:
-    """Take the body apart; an ``InvalidRequest`` names the field."""
-    if "webhook_url" in body:
-        raise errors.InvalidParameter(
-            "webhook_url: this release sends no webhooks; leave it out and read the job by its statusUrl",
-            param="webhook_url",
-        )
-    parameters = {name: value for name, value in body.items() if name != "torii"}
+def read(body: Mapping[str, object], webhook_nets: tuple[Network, ...] = ()) -> Order:
+    """Take the body apart; an ``InvalidRequest`` names the field.
+
+    Webhooks reach networks that are not public only where they are among ``webhook_nets``.
+    """
+    parameters = {name: value for name, value in body.items() if name not in ("torii", "webhook_url")}
+    webhook_url = None
+    if body.get("webhook_url") is not None:
+        webhook_url = urls.check(body["webhook_url"], webhook_nets, param="webhook_url")
     if "torii" not in body:
-        return Order(parameters, None, None)
+        return Order(parameters, None, None, webhook_url=webhook_url)
     ours = body["torii"]
     if not isinstance(ours, Mapping):
         raise errors.InvalidParameter("torii: must be an object", param="torii")
@@ -47,7 +52,7 @@ def read(body: Mapping[str, object]) -> Order:
                 f"torii.{name[:80]}: not known; the torii object takes {', '.join(_KNOWN)}",
                 param=f"torii.{name[:80]}",
             )
-    return Order(parameters, _metadata(ours), _start_within_s(ours), _priority(ours))
+    return Order(parameters, _metadata(ours), _start_within_s(ours), _priority(ours), webhook_url)
 
 
 def _metadata(ours: Mapping[str, object]) -> Mapping[str, object] | None:

@@ -4,6 +4,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from gateway.jobs.parts import Shop
+from gateway.upstream.pacer import Pacer
 
 #: Without Redis nothing is nudged either; what was under way waits this long and asks again.
 _BLIND_WAIT_S = 1.0
@@ -11,18 +12,27 @@ _BLIND_WAIT_S = 1.0
 log = structlog.get_logger(__name__)
 
 
-async def take(shop: Shop, reserve: float) -> float:
+async def take(shop: Shop, reserve: float, *, stalled: bool = False) -> float:
     """0.0 when a request may be made now, else the seconds to wait."""
     try:
-        return await shop.pacer.take(reserve)
+        return await shop.pacer.take(reserve, stalled=stalled)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("pacer_unavailable", reason=type(error).__name__)
         return _BLIND_WAIT_S
 
 
-async def halt(shop: Shop, seconds: float) -> None:
-    """Stop everyone's requests for a while."""
+async def give_back(shop: Shop, *, stalled: bool = False) -> None:
+    """Return what was taken for a request that was not made; the next asks at once."""
     try:
-        await shop.pacer.halt(seconds)
+        await shop.pacer.give_back(stalled=stalled)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("pacer_unavailable", reason=type(error).__name__)
+
+
+async def present_rpm(pacer: Pacer) -> float | None:
+    """How many requests a minute the budget allows now, 0 while nobody asks; none without Redis' word."""
+    try:
+        standing = await pacer.standing()
+    except (RedisError, OSError, TimeoutError):
+        return None
+    return 0.0 if standing.halted_s else round(standing.rpm, 1)

@@ -1,15 +1,20 @@
 """What the steps of a job are made with: the other rooms, handed in by ``bootstrap``. Holds; does nothing."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from gateway.archive.bucket import Bucket
 from gateway.clock import Clock
 from gateway.images.catalogue import Catalogue
+from gateway.jobs.forecasts import Forecasts
 from gateway.jobs.queue import Queue
+from gateway.settings.keyring import DerivedKey
 from gateway.storage.database import Database
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import Upstream
 from gateway.upstream.pacer import Pacer
+from gateway.webhooks.addresses import Network
+from gateway.webhooks.outbound import Outbound
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,23 @@ class Counter:
     catalogue: Catalogue
     queue: Queue
     clock: Clock
+    #: Networks that are not public and that webhooks may reach (``TORII_WEBHOOK_ALLOW_NETS``).
+    webhook_nets: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True)
+class Courier:
+    """What webhooks are delivered with, in one worker process."""
+
+    outbound: Outbound
+    #: What seals the teams' webhook secrets, the current one first.
+    seals: tuple[DerivedKey, ...]
+    #: How many messages may be on their way at once, and the turn to claim the next one.
+    slots: asyncio.Semaphore
+    claiming: asyncio.Lock
+    public_url: str
+    link_key: DerivedKey
+    image_url_ttl_s: int
 
 
 @dataclass(frozen=True)
@@ -35,5 +57,13 @@ class Shop:
     upstream: Upstream
     pacer: Pacer
     bucket: Bucket
+    courier: Courier
     #: Jobs in flight upstream across all workers (``TORII_UPSTREAM_CONCURRENCY``).
     concurrency: int
+    #: After this long a job whose submission is unknown has been told to its caller (``TORII_UNKNOWN_WAIT_S``).
+    unknown_wait_s: int
+    #: Nobody else spends from the upstream account (``TORII_UPSTREAM_EXCLUSIVE``).
+    exclusive: bool
+    #: Where the upstream may call, each attempt's token to follow; none when it is not asked to.
+    hook_base: str | None
+    forecasts: Forecasts = field(default_factory=Forecasts)

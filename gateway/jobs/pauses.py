@@ -2,6 +2,9 @@
 
 A pause does not count as waiting: at its end the deadlines of the jobs that it held are pushed by as long as it held
 them, though never beyond a day after their acceptance. Time under two pauses counts once, for the one that began first.
+
+The upstream account can hold jobs too, when it has no credits or its key is refused. That stops nothing here, since one
+real job finds out now and then whether it still does; but it counts as waiting just as little.
 """
 
 from dataclasses import dataclass
@@ -13,10 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import accept
 from gateway.jobs.states import State
-from gateway.storage import tables
+from gateway.storage import schema, tables
 from gateway.storage.columns import Moment
 
 _pause = tables.pauses
+_account = tables.upstream_account
 _job = tables.jobs
 
 
@@ -58,6 +62,8 @@ async def pause(tx: AsyncConnection, scope: Scope, subject: str, at: datetime) -
 
 async def resume(tx: AsyncConnection, scope: Scope, subject: str, at: datetime) -> bool:
     """Let the jobs go on, with as much patience as they had; false if it was not paused. Nudges nobody."""
+    # One pause ends after the other, or each would leave the time under both to the other.
+    await schema.lock_account(tx)
     ended = await tx.execute(
         _pause.delete().where(_pause.c.scope == scope, _pause.c.subject == subject).returning(_pause.c.since_at)
     )
@@ -65,6 +71,16 @@ async def resume(tx: AsyncConnection, scope: Scope, subject: str, at: datetime) 
     if since_at is None:
         return False
     await _push_deadlines(tx, Pause(scope, subject, since_at), at)
+    return True
+
+
+async def release(tx: AsyncConnection, at: datetime) -> bool:
+    """Push the deadlines of what the account held, once it does so no more; false if there is nothing to push."""
+    account = await schema.lock_account(tx)
+    if account.held_since_at is None or account.pause_reason is not None:
+        return False
+    await tx.execute(_account.update().values(held_since_at=None))
+    await _push_deadlines(tx, Pause(Scope.ALL, "", account.held_since_at), at)
     return True
 
 
@@ -85,8 +101,9 @@ async def standing(connection: AsyncConnection) -> Standing:
 
 
 def holds() -> sa.ColumnElement[bool]:
-    """Whether a pause in force holds the job of the row."""
-    return sa.exists().where(_of_job()).correlate(_job)
+    """Whether a pause in force, or the account, holds the job of the row."""
+    by_account = sa.exists().where(_account.c.held_since_at.is_not(None))
+    return sa.or_(sa.exists().where(_of_job()).correlate(_job), by_account)
 
 
 def _of_job() -> sa.ColumnElement[bool]:
@@ -105,7 +122,11 @@ async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> Non
         await tx.execute(sa.select(sa.func.set_config(setting, "0", True)).where(known))
     # What another pause that is still in force began to hold is pushed at the end of that one.
     other = sa.select(sa.func.min(_pause.c.since_at)).where(_of_job()).correlate(_job).scalar_subquery()
-    end = _least(sa.func.coalesce(other, _moment(at)), _moment(at))
+    account = sa.select(_account.c.held_since_at).scalar_subquery()
+    end = _least(
+        _least(sa.func.coalesce(other, _moment(at)), sa.func.coalesce(account, _moment(at))),
+        _moment(at),
+    )
     start = sa.case((_job.c.created_at > over.since_at, _job.c.created_at), else_=_moment(over.since_at))
     pushed = _least(
         _later(tx, _job.c.queue_deadline_at, start, end),

@@ -9,27 +9,26 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import claims, endings, expect, lookup, pace, record, schedule
+from gateway.jobs import account, claims, endings, line, pace, record, schedule
+from gateway.jobs.line import Turn
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
 from gateway.storage import tables
-from gateway.upstream import answers, pacer
+from gateway.upstream import answers
 
 #: A job that the upstream does not know is asked for this long, then it is lost.
 MISSING_PATIENCE = timedelta(minutes=10)
+#: So many unknown jobs at once are not lost: it is the wrong account.
+MANY_MISSING = 3
 #: A job that never ends is lost after this long.
 LONGEST_RUN = timedelta(hours=24)
-#: After this long upstream a job is looked at slowly.
-STALLED_AFTER = timedelta(minutes=15)
 _STALLED_STEP = timedelta(minutes=1)
 #: "Completed" without a picture is read this often before it is believed.
 EMPTY_READS = 3
 _BACKOFF_MAX_S = 60.0
-#: The upstream may keep results for an hour only (pixeldojo.md 2.9), whatever its answer says.
-RESULT_LIFE = timedelta(hours=1)
-_HALT_S = 5.0
+_KNOWN = (answers.Finished, answers.Failed, answers.Working)
 
 _job = tables.jobs
 
@@ -37,60 +36,50 @@ log = structlog.get_logger(__name__)
 
 
 async def poll(shop: Shop, job_id: str) -> None:
-    """Look at the job once, if it is due and free."""
+    """Look once at the job whose turn it is among those that are due; the id is only the hint of a nudge."""
+    del job_id
+    now = shop.clock.now()
     async with shop.database.read() as connection:
-        job = await lookup.any_team(connection, job_id)
-        if job is None or job.state is not State.RUNNING or job.claim is not None:
+        turns = await line.turns(connection, shop, now)
+    waits_s = []
+    for turn in turns:
+        wait_s = await pace.take(shop, turn.reserve, stalled=turn.stalled)
+        if not wait_s:
+            await _take_turn(shop, turn, sum(len(each.job_ids) for each in turns))
             return
-        probing = await _probing(connection, shop, job)
-    wait_s = await pace.take(shop, pacer.PROBE_RESERVE if probing else pacer.POLL_RESERVE)
-    if wait_s:
-        await _postpone(shop, job, wait_s)
-        return
-    claimed = await claims.take(shop, job_id, State.RUNNING, shop.clock.now())
+        waits_s.append(wait_s)
+    if waits_s:
+        await shop.queue.look(turns[-1].job_ids[0], now + timedelta(seconds=min(waits_s)))
+
+
+async def _take_turn(shop: Shop, turn: Turn, due: int) -> None:
+    claimed = await claims.take_first(shop, turn.job_ids, State.RUNNING, shop.clock.now())
+    if due > 1:
+        # Others wait, whose nudges may have come when there was no budget.
+        await shop.queue.look(turn.job_ids[-1], shop.clock.now())
     if claimed is None or claimed.upstream_job_id is None:
+        await pace.give_back(shop, stalled=turn.stalled)
         return
-    async with claims.held(shop, claimed):
-        reading = await shop.upstream.poll(claimed.upstream_job_id)
-        if isinstance(reading, answers.Unreadable) and reading.status_code == 429:
-            await pace.halt(shop, reading.retry_after_s or _HALT_S)
-        after = await _note(shop, claimed, reading)
-    if after is not None:
-        await _announce(shop, after)
-
-
-async def _probing(connection: AsyncConnection, shop: Shop, job: Job) -> bool:
-    elapsed_s = (shop.clock.now() - (job.accepted_at or job.due_at)).total_seconds()
-    if elapsed_s >= schedule.typical_s(shop, job):
-        return False
-    return len(await schedule.seen(connection, job)) < expect.ENOUGH
-
-
-async def _postpone(shop: Shop, job: Job, wait_s: float) -> None:
-    async with shop.database.write() as tx:
-        row = (
-            await tx.execute(
-                sa.select(_job)
-                .where(_job.c.id == job.id, _job.c.state == State.RUNNING, _job.c.claim.is_(None))
-                .with_for_update()
-            )
-        ).first()
-        if row is None:
-            return
-        later = await schedule.due(tx, job, shop.clock.now() + timedelta(seconds=wait_s))
-    await shop.queue.step(Step.POLL, later)
+    with structlog.contextvars.bound_contextvars(job_id=claimed.id):
+        async with claims.held(shop, claimed):
+            reading = await shop.upstream.poll(claimed.upstream_job_id)
+            after = await _note(shop, claimed, reading)
+        if after is not None:
+            await _announce(shop, after)
 
 
 async def _note(shop: Shop, job: Job, reading: answers.Reading) -> Job | None:
     now = shop.clock.now()
     async with shop.database.write() as tx:
+        if job.missing_since_at is not None and isinstance(reading, _KNOWN):
+            await account.right_account(tx)
         match reading:
             case answers.Finished(results=()):
                 return await _empty(tx, job, now)
             case answers.Finished():
                 return await _finished(tx, shop, job, reading, now)
             case answers.Failed():
-                return await endings.fail(tx, job, Failure.UPSTREAM_FAILED, reading.message, now)
+                return await endings.fail(tx, job, Failure.UPSTREAM_FAILED, reading.message, now, held=True)
             case answers.Missing():
                 return await _missing(tx, job, now)
             case answers.Working():
@@ -100,7 +89,7 @@ async def _note(shop: Shop, job: Job, reading: answers.Reading) -> Job | None:
 
 
 async def _finished(tx: AsyncConnection, shop: Shop, job: Job, reading: answers.Finished, now: datetime) -> Job | None:
-    keep_until = now + RESULT_LIFE
+    keep_until = now + line.RESULT_LIFE
     if reading.expires_at is not None and reading.expires_at > now:
         keep_until = min(keep_until, reading.expires_at)
     after = await _write(
@@ -115,28 +104,17 @@ async def _finished(tx: AsyncConnection, shop: Shop, job: Job, reading: answers.
     )
     if after is None or job.accepted_at is None:
         return after
-    low_s = ((job.last_unfinished_at or job.accepted_at) - job.accepted_at).total_seconds()
-    high_s = (now - job.accepted_at).total_seconds()
-    await tx.execute(
-        tables.durations.insert().values(
-            job_id=job.id,
-            model=job.model,
-            resolution=job.resolution,
-            low_s=max(low_s, 0.0),
-            high_s=max(high_s, low_s, 0.0),
-            recorded_at=now,
-        )
-    )
-    shop.metrics.job_stage_duration.labels("upstream").observe(max(high_s, 0.0))
+    took = await schedule.learn(tx, shop, job, now)
+    shop.metrics.job_stage_duration.labels("upstream").observe(took.high_s)
     # Not before the last "not yet", so at most this long ago.
-    shop.metrics.upstream_lag.labels(job.model).observe(max(high_s - low_s, 0.0))
+    shop.metrics.upstream_lag.labels(job.model).observe(took.high_s - took.low_s)
     return after
 
 
 async def _empty(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
     if job.empty_results + 1 >= EMPTY_READS:
         return await endings.fail(
-            tx, job, Failure.UPSTREAM_FAILED, "the upstream reported completion without a picture", now
+            tx, job, Failure.UPSTREAM_FAILED, "the upstream reported completion without a picture", now, held=True
         )
     again = now + timedelta(seconds=1 + job.empty_results)
     return await _write(tx, job, empty_results=job.empty_results + 1, due_at=again)
@@ -144,17 +122,40 @@ async def _empty(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
 
 async def _missing(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
     since = job.missing_since_at or now
-    if now - since >= MISSING_PATIENCE:
-        return await endings.fail(tx, job, Failure.UPSTREAM_LOST, "the upstream no longer knows this job", now)
+    # The job before the account, as everywhere.
+    await tx.execute(sa.select(_job.c.id).where(_job.c.id == job.id).with_for_update())
+    # Once an operator has said to go on, only jobs that go missing anew make a crowd.
+    crowd = job.missing_since_at is None and await _crowd(tx, job, now)
+    waits = await account.wrong_account(tx, now, crowd=crowd)
+    if now - since >= MISSING_PATIENCE and (not waits or _too_old(job, now)):
+        return await endings.fail(
+            tx, job, Failure.UPSTREAM_LOST, "the upstream no longer knows this job", now, held=True
+        )
     wait_s = min(2.0 + (now - since).total_seconds() / 2, _BACKOFF_MAX_S)
     return await _write(tx, job, missing_since_at=since, due_at=now + timedelta(seconds=wait_s))
 
 
+async def _crowd(tx: AsyncConnection, job: Job, now: datetime) -> bool:
+    """Whether with this job many are unknown at once, and more than were found lately: it is the wrong account."""
+    known = sa.and_(_job.c.missing_since_at.is_(None), _job.c.last_unfinished_at > now - MISSING_PATIENCE)
+    row = (
+        await tx.execute(
+            sa.select(
+                sa.func.count(_job.c.missing_since_at).label("missing"),
+                sa.func.sum(sa.case((known, 1), else_=0)).label("known"),
+            ).where(_job.c.state == State.RUNNING, _job.c.id != job.id)
+        )
+    ).one()
+    return bool(row.missing + 1 >= MANY_MISSING and row.missing + 1 > (row.known or 0))
+
+
 async def _unfinished(tx: AsyncConnection, shop: Shop, job: Job, reading: answers.Working, now: datetime) -> Job | None:
     if _too_old(job, now):
-        return await endings.fail(tx, job, Failure.UPSTREAM_LOST, f"still {reading.status!r} upstream after a day", now)
+        return await endings.fail(
+            tx, job, Failure.UPSTREAM_LOST, f"still {reading.status!r} upstream after a day", now, held=True
+        )
     at = await schedule.next_look(tx, shop, job, now)
-    if job.accepted_at is not None and now - job.accepted_at > STALLED_AFTER:
+    if job.accepted_at is not None and now - job.accepted_at > line.STALLED_AFTER:
         at = now + _STALLED_STEP
     return await _write(tx, job, last_unfinished_at=now, missing_since_at=None, poll_failures=0, due_at=at)
 
@@ -162,7 +163,7 @@ async def _unfinished(tx: AsyncConnection, shop: Shop, job: Job, reading: answer
 async def _unreadable(tx: AsyncConnection, job: Job, reading: answers.Unreadable, now: datetime) -> Job | None:
     if _too_old(job, now):
         return await endings.fail(
-            tx, job, Failure.UPSTREAM_LOST, "the upstream did not tell for a day how the job went", now
+            tx, job, Failure.UPSTREAM_LOST, "the upstream did not tell for a day how the job went", now, held=True
         )
     log.warning("poll_unreadable", job_id=job.id, reason=reading.reason)
     wait_s = max(reading.retry_after_s or 0.0, min(2.0 ** min(job.poll_failures, 6), _BACKOFF_MAX_S))
@@ -200,5 +201,6 @@ async def _announce(shop: Shop, job: Job) -> None:
     log.info("upstream_done", job_id=job.id, state=job.state, polls=job.polls)
     if job.state is State.ARCHIVING:
         await shop.queue.step(Step.ARCHIVE, job)
+    await shop.queue.ended(job)
     # Its slot upstream is free.
     await shop.queue.submit(hint=f"{job.id}:slot")

@@ -6,7 +6,7 @@ nudged. An arq id that is still queued or running is dropped silently, so each i
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +22,8 @@ from gateway.storage import keyspace
 
 #: A caller's answer never waits longer than this for a hint to be sent.
 SEND_TIMEOUT_S = 1.0
+#: As fine as arq's own looking at its queue.
+_LOOK_TICKS_PER_S = 20
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,10 @@ class Step(StrEnum):
     POLL = "poll"
     #: Bring one finished job's pictures home.
     ARCHIVE = "archive"
+    #: Look for evidence about unknown submissions.
+    EVIDENCE = "evidence"
+    #: Send the next webhook, whichever SQL says.
+    DELIVER = "deliver"
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -58,9 +64,28 @@ class Queue:
         """Say that a queued job may be taken, now or at a moment; nudges of one ``hint`` collapse into one."""
         await self._send(Step.SUBMIT, f"submit:{hint or ids.base62(12)}", at)
 
+    async def deliver(self, hint: str | None = None) -> None:
+        """Say that a webhook may be sent; nudges of one ``hint`` collapse into one."""
+        await self._send(Step.DELIVER, f"deliver:{hint or ids.base62(12)}", None)
+
+    async def ended(self, job: Job) -> None:
+        """Say that a job's end is to be told, if it is."""
+        if job.event_id is not None:
+            await self.deliver(hint=job.event_id)
+
+    async def evidence(self, hint: str) -> None:
+        """Say that evidence may be looked for; nudges of one ``hint`` collapse into one."""
+        await self._send(Step.EVIDENCE, f"evidence:{hint}", None)
+
     async def step(self, step: Step, job: Job) -> None:
         """Say that a job's next step may be taken when it is due."""
         await self._send(step, f"{job.id}:{job.attempt}:{step}:{job.nudges}", job.due_at, job.id)
+
+    async def look(self, job_id: str, at: datetime) -> None:
+        """Say that some running job may be looked at from a moment on; nudges for about the same one collapse."""
+        tick = int(at.timestamp() * _LOOK_TICKS_PER_S) + 1
+        later = datetime.fromtimestamp(tick / _LOOK_TICKS_PER_S, UTC)
+        await self._send(Step.POLL, f"look:{tick}", later, job_id)
 
     async def _send(self, step: Step, name: str, at: datetime | None, *arguments: str) -> None:
         try:

@@ -33,7 +33,7 @@ class Quote:
 async def quote(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object], concurrency: int) -> Quote:
     """The quote for a run's body; raises what ordering it would raise about the body, the model and its price."""
     model = counter.catalogue.model(model_id)
-    canonical = parameters.canonical(model, orders.read(body).parameters)
+    canonical = parameters.canonical(model, orders.read(body, counter.webhook_nets).parameters)
     async with counter.database.read() as connection:
         cost_micros = await pricing.hold_micros(connection, model, canonical)
         remaining = await desk.remaining_micros(connection, caller, counter.clock.now())

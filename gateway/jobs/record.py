@@ -52,6 +52,10 @@ class Job:
     partial: bool
     error_code: str | None
     error_message: str | None
+    resubmitted_at: datetime | None = None
+    webhook_url: str | None = None
+    #: The event that the very change which gave this value wrote; not a column.
+    event_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Image:
     seed: int | None
 
 
-_JOB_COLUMNS = tuple(field.name for field in fields(Job))
+_JOB_COLUMNS = tuple(field.name for field in fields(Job) if field.name != "event_id")
 _IMAGE_COLUMNS = tuple(field.name for field in fields(Image))
 
 

@@ -56,7 +56,8 @@ ENDED: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 #: Every way that a job may go. The statements that move a job name both ends and a test holds them to this table.
 WAYS: Final = MappingProxyType(
     {
-        State.QUEUED: frozenset({State.SUBMITTING, State.CANCELLED, State.FAILED}),
+        #: Running at once: an earlier attempt's job was found before the next one was sent.
+        State.QUEUED: frozenset({State.SUBMITTING, State.RUNNING, State.CANCELLED, State.FAILED}),
         State.SUBMITTING: frozenset({State.RUNNING, State.QUEUED, State.SUBMISSION_UNKNOWN, State.FAILED}),
         State.SUBMISSION_UNKNOWN: frozenset({State.RUNNING, State.QUEUED, State.FAILED}),
         State.RUNNING: frozenset({State.ARCHIVING, State.FAILED}),

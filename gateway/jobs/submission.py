@@ -11,7 +11,7 @@ import structlog
 from gateway import errors
 from gateway.images import parameters
 from gateway.images.model import Model
-from gateway.jobs import account, attempts, booking, claims, endings, pace, pricing
+from gateway.jobs import account, attempts, booking, claims, endings, hooks, pace, pricing
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure
@@ -94,9 +94,10 @@ async def _answers_again(shop: Shop) -> bool:
 
 async def _send(shop: Shop, job: Job, model: Model, begun_s: float) -> None:
     body = parameters.upstream_body(model, job.parameters)
+    token = await _hook(shop, body)
     answer: answers.Submission
     try:
-        opened = await attempts.open(shop, job, shop.clock.now())
+        opened = await attempts.open(shop, job, shop.clock.now(), None if token is None else token.digest)
     except errors.StoreUnavailable:
         # The commit may have taken place. Nothing was sent, and nothing will be: this is booked if it did.
         answer = answers.Refused(Refusal.NOT_SENT)
@@ -106,9 +107,21 @@ async def _send(shop: Shop, job: Job, model: Model, begun_s: float) -> None:
         if shop.clock.monotonic() - begun_s > SEND_WITHIN_S:
             answer = answers.Refused(Refusal.NOT_SENT)
         else:
-            answer = await _post(shop, opened, model, body)
+            answer = hooks.answered(await _post(shop, opened, model, body), token)
     if await booking.book(shop, job.id, job.attempt, answer) is None:
         await claims.give_back(shop, job)
+
+
+async def _hook(shop: Shop, body: dict[str, object]) -> hooks.Token | None:
+    """Ask in the body to be called about this attempt, where that is wanted; its token then."""
+    if shop.hook_base is None:
+        return None
+    async with shop.database.read() as connection:
+        if not await hooks.understood(connection, shop.clock.now()):
+            return None
+    token = hooks.token()
+    body[hooks.PARAMETER] = f"{shop.hook_base}/{token.text}"
+    return token
 
 
 async def _post(shop: Shop, job: Job, model: Model, body: dict[str, object]) -> answers.Submission:

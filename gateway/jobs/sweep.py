@@ -4,15 +4,29 @@ They look at SQL only, so a Redis that forgot everything costs time, never a job
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
 
-from gateway.jobs import accept, attempts, booking, claims, endings, idempotency, liveness, pauses, record, settlement
-from gateway.jobs.attempts import Outcome
+from gateway.jobs import (
+    accept,
+    account,
+    attempts,
+    booking,
+    claims,
+    delivery_sweep,
+    endings,
+    evidence,
+    idempotency,
+    liveness,
+    pauses,
+    record,
+    settlement,
+)
+from gateway.jobs.attempts import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Job
@@ -81,16 +95,38 @@ async def queue_deadlines(shop: Shop) -> None:
 
     One that a pause holds waits on, but never longer than a day.
     """
-    now = shop.clock.now()
-    over = sa.or_(
-        sa.and_(_job.c.queue_deadline_at <= now, sa.not_(pauses.holds())),
-        _job.c.created_at <= now - accept.LONGEST_QUEUE,
-    )
     async with shop.database.read() as connection:
-        rows = await connection.execute(sa.select(_job).where(_job.c.state == State.QUEUED, over).limit(_AT_ONCE))
-        late = [record.job(row) for row in rows]
+        late = [record.job(row) for row in await connection.execute(past_deadline(shop.clock.now()))]
     for job in late:
         await _time_out(shop, job)
+
+
+def past_deadline(now: datetime) -> sa.Select[Any]:
+    """The queued jobs that nobody waits for any more, as a statement."""
+    return (
+        sa.select(_job)
+        .where(
+            _job.c.state == State.QUEUED,
+            # No deadline is later than a day, so the index of deadlines finds those that no pause holds any longer too.
+            _job.c.queue_deadline_at <= now,
+            sa.or_(_job.c.created_at <= now - accept.LONGEST_QUEUE, sa.not_(pauses.holds())),
+        )
+        .limit(_AT_ONCE)
+    )
+
+
+async def released(shop: Shop) -> None:
+    """Push the deadlines of what the upstream account held, once it holds nothing any more.
+
+    Not done by the answer that ends the hold: it is booked in one short transaction.
+    """
+    held = tables.upstream_account.c
+    over = sa.select(held.id).where(held.held_since_at.is_not(None), held.pause_reason.is_(None))
+    async with shop.database.read() as connection:
+        if (await connection.execute(over)).first() is None:
+            return
+    async with shop.database.write() as tx:
+        await pauses.release(tx, shop.clock.now())
 
 
 async def _time_out(shop: Shop, job: Job) -> None:
@@ -101,6 +137,8 @@ async def _time_out(shop: Shop, job: Job) -> None:
         if ended is not None:
             await book.release(tx, await book.find(tx, job.id, ended.attempt), now)
             log.info("queue_timeout", job_id=job.id, team_id=job.team_id)
+    if ended is not None:
+        await shop.queue.ended(ended)
 
 
 def dead_workers(watch: liveness.Watch) -> Callable[[Shop], Awaitable[None]]:
@@ -133,6 +171,7 @@ async def free(shop: Shop, worker_id: str) -> None:
             .where(_job.c.claimed_by == worker_id, _job.c.state != State.SUBMITTING)
             .values(claim=None, claimed_by=None, claimed_at=None, swept_at=None)
         )
+        await delivery_sweep.free(tx, worker_id)
         await liveness.strike_off(tx, worker_id)
 
 
@@ -177,7 +216,19 @@ async def unknowns(shop: Shop) -> None:
         )
         old = rows.all()
     for attempt in old:
-        await settlement.settle(shop.database, shop.clock, attempt.job_id, settlement.Verdict.CHARGED)
+        async with shop.database.write() as tx:
+            case = await settlement.quiet(tx, attempt.job_id, attempt.number, now)
+            if case is not None:
+                await settlement.conclude(tx, case, settlement.Verdict.CHARGED, Evidence.TIME)
+
+
+async def look_for_evidence(shop: Shop) -> None:
+    """Nudge the search for evidence while a submission is unknown, or the upstream has called."""
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        wanted = await evidence.due(connection, now)
+    if wanted:
+        await shop.queue.evidence(str(int(now.timestamp())))
 
 
 async def breakers(shop: Shop) -> None:
@@ -188,8 +239,8 @@ async def breakers(shop: Shop) -> None:
     shown = shop.metrics.breaker_open
     shown.labels("submit").set(row.breaker_until is not None and row.breaker_until > now)
     paused = row.paused_until is not None and row.paused_until > now
-    for refusal in (Refusal.OUT_OF_CREDITS, Refusal.KEY_REFUSED):
-        shown.labels(refusal.value).set(paused and row.pause_reason == refusal)
+    for reason in (Refusal.OUT_OF_CREDITS.value, Refusal.KEY_REFUSED.value, account.WRONG_ACCOUNT):
+        shown.labels(reason).set(paused and row.pause_reason == reason)
 
 
 async def old_keys(shop: Shop) -> None:
@@ -206,10 +257,14 @@ ALL: Final = MappingProxyType(
     {
         "queued": queued,
         "overdue": overdue,
+        "released": released,
         "queue_deadlines": queue_deadlines,
         "stuck": stuck,
         "unknowns": unknowns,
+        "evidence": look_for_evidence,
         "breakers": breakers,
         "old_keys": old_keys,
+        "deliveries": delivery_sweep.deliveries,
+        "old_deliveries": delivery_sweep.old_deliveries,
     }
 )

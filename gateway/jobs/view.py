@@ -114,5 +114,12 @@ def _error(job: Job, frame: Frame, now: datetime) -> dict[str, Any] | None:
     return {
         "code": job.error_code,
         "message": job.error_message or "",
-        "retrySafe": job.error_code in states.UNCHARGED,
+        "retrySafe": _retry_safe(job),
     }
+
+
+def _retry_safe(job: Job) -> bool:
+    """Whether ordering again cannot pay twice: nothing was spent, and nothing is in doubt."""
+    if job.error_code == Failure.SUBMISSION_UNKNOWN:
+        return job.cost_micros == 0 and job.resubmitted_at is None
+    return job.error_code in states.UNCHARGED and job.resubmitted_at is None

@@ -49,13 +49,16 @@ async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> int | None:
     """Set the amount aside within every budget, and say what is left of the tightest; none where nothing limits.
 
     Raises ``BudgetExhausted``. The balances are looked at after they were moved: their rows are locked by then, so that
-    of any number of holds at once exactly those that fit are taken.
+    of any number of holds at once exactly those that fit are taken. The team's row is among them and is locked first,
+    so whatever other keys of the same chain hold is committed, and read, or waits for this hold.
     """
     payer = opened.payer
     limits = await budgets.of(tx, payer.team_id, payer.key_id)
     used = await _post(tx, opened, Kind.HOLD, opened.amount_micros, at)
     if not limits:
         return None
+    if any(each.key_id for each in limits):
+        used = dict(await budgets.used(tx, limits, opened.windows, payer.key_id))
     standings = budgets.stand(limits, opened.windows, used)
     budgets.require(standings, opened.amount_micros)
     for passed in await budgets.warn(tx, standings):

@@ -2,6 +2,9 @@
 
 Windows are in UTC. No new hold takes spent plus held past a hard limit, at any concurrency: ``book.hold`` looks at the
 balances after it has moved them, while it has them locked. A soft limit only warns.
+
+A key that takes another's place goes on with its budget: limits are kept under the first key of such a chain, and what
+its keys have spent and held, each under its own id, counts together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +19,11 @@ from gateway import errors, money
 from gateway.ledger import entries
 from gateway.ledger.entries import Windows
 from gateway.storage import tables
+from gateway.tenancy import keys
 
 _budget = tables.budgets
 _balance = tables.balances
+_key = tables.api_keys
 
 
 class Window(StrEnum):
@@ -35,7 +40,7 @@ class Window(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit. ``key_id`` is empty for the team as a whole."""
+    """A limit. ``key_id`` is empty for the team as a whole, else the first key of the chain that is held to it."""
 
     team_id: str
     key_id: str
@@ -97,10 +102,13 @@ async def remove(tx: AsyncConnection, team_id: str, key_id: str, window: Window)
 
 
 async def of(connection: AsyncConnection, team_id: str, key_id: str | None = None) -> list[Budget]:
-    """The team's own limits and, with a key, that key's too; with none, those of all its keys."""
+    """The team's own limits and, with a key, those of its chain too; with none, those of all its keys."""
     question = sa.select(_budget).where(_budget.c.team_id == team_id)
-    if key_id is not None:
-        question = question.where(_budget.c.key_id.in_(["", key_id]))
+    if key_id is None:
+        later = sa.select(_key.c.id).where(_key.c.team_id == team_id, _key.c.lineage.is_not(None))
+        question = question.where(_budget.c.key_id.not_in(later))
+    else:
+        question = question.where(sa.or_(_budget.c.key_id == "", _budget.c.key_id == keys.first_of(key_id)))
     rows = await connection.execute(question.order_by(_budget.c.key_id, _budget.c.window))
     return [Budget(row.team_id, row.key_id, Window(row.window), row.limit_micros, row.soft_micros) for row in rows]
 
@@ -113,11 +121,33 @@ async def standing(
     if not limits:
         return []
     windows = entries.windows(at)
+    return stand(limits, windows, await used(connection, limits, windows, key_id))
+
+
+async def used(
+    connection: AsyncConnection, limits: Sequence[Budget], windows: Windows, key_id: str | None = None
+) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """What is used of one team's limits: (spent, held) by (key, period), a chain's keys summed under its first.
+
+    With a key, of no other chain than its own.
+    """
+    team_id = limits[0].team_id
+    whose: sa.ColumnElement[bool] = _balance.c.key_id == ""
+    if any(limit.key_id for limit in limits):
+        whose = sa.true() if key_id is None else sa.or_(whose, _balance.c.key_id.in_(keys.kin(team_id, key_id)))
+    first = sa.func.coalesce(_key.c.lineage, _balance.c.key_id)
     rows = await connection.execute(
-        sa.select(_balance).where(_balance.c.team_id == team_id, _balance.c.period.in_(windows.periods))
+        sa.select(
+            first.label("key_id"),
+            _balance.c.period,
+            sa.func.sum(_balance.c.spent_micros).label("spent_micros"),
+            sa.func.sum(_balance.c.held_micros).label("held_micros"),
+        )
+        .join_from(_balance, _key, _key.c.id == _balance.c.key_id, isouter=True)
+        .where(_balance.c.team_id == team_id, _balance.c.period.in_(windows.periods), whose)
+        .group_by(first, _balance.c.period)
     )
-    used = {(row.key_id, row.period): (row.spent_micros, row.held_micros) for row in rows}
-    return stand(limits, windows, used)
+    return {(row.key_id, row.period): (int(row.spent_micros), int(row.held_micros)) for row in rows}
 
 
 async def everyone(connection: AsyncConnection, at: datetime) -> list[Standing]:

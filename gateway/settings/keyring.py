@@ -36,6 +36,7 @@ class Keyring:
 
     api_keys: tuple[DerivedKey, ...]
     image_links: tuple[DerivedKey, ...]
+    webhook_secrets: tuple[DerivedKey, ...]
 
     def __repr__(self) -> str:
         return "Keyring()"
@@ -49,7 +50,11 @@ def derive(secrets: Sequence[SecretStr]) -> Keyring:
     texts = tuple(dict.fromkeys(secret.get_secret_value() for secret in secrets))
     if not texts:
         raise errors.SettingError("TORII_SECRET_KEY is not set", param="TORII_SECRET_KEY")
-    return Keyring(api_keys=_each(texts, "api-keys"), image_links=_each(texts, "image-links"))
+    return Keyring(
+        api_keys=_each(texts, "api-keys"),
+        image_links=_each(texts, "image-links"),
+        webhook_secrets=_each(texts, "webhook-secrets"),
+    )
 
 
 def _each(texts: tuple[str, ...], use: str) -> tuple[DerivedKey, ...]:

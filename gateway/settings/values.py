@@ -138,6 +138,8 @@ class Settings(BaseSettings):
     worker_metrics_port: PortOrAny = Field(default=8701, validation_alias="TORII_WORKER_METRICS_PORT")
     upstream_rpm: Count = Field(default=60, validation_alias="TORII_UPSTREAM_RPM")
     upstream_concurrency: Count = Field(default=20, validation_alias="TORII_UPSTREAM_CONCURRENCY")
+    upstream_exclusive: bool = Field(default=False, validation_alias="TORII_UPSTREAM_EXCLUSIVE")
+    upstream_webhooks: bool = Field(default=False, validation_alias="TORII_UPSTREAM_WEBHOOKS")
     image_url_ttl_s: Annotated[int, Field(ge=1, le=_TEN_YEARS_S)] = Field(
         default=86_400, validation_alias="TORII_IMAGE_URL_TTL_S"
     )

@@ -24,3 +24,21 @@ def team_rate(team_id: str) -> str:
 def key_rate(team_id: str, key_id: str) -> str:
     """The same for one of its keys."""
     return f"{PREFIX}rate:{{{team_id}}}:{key_id}"
+
+
+#: The braces keep all that one script touches in one cluster slot.
+_REUSE = PREFIX + "{reuse}:"
+#: Cache hits since they were last taken over: a hash with how many (``n``) and micro-credits (``m``) by who and when.
+HITS = _REUSE + "hits"
+#: The ids of batches that were taken out of ``HITS`` and may not be in SQL yet.
+HIT_BATCHES = _REUSE + "hits:batches"
+
+
+def hit_batch(batch_id: str) -> str:
+    """One batch of hits, as ``HITS`` was when it was taken."""
+    return f"{_REUSE}hits:{batch_id}"
+
+
+def cached(scope: str, fingerprint: str) -> str:
+    """What answers a request again: a hash with its version, what it saves and the answer; or that it is purged."""
+    return f"{_REUSE}entry:{scope}:{fingerprint}"

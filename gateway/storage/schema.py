@@ -20,6 +20,13 @@ RELEASE = 3
 
 #: Any number, the same in each process: makes two migrations at once wait for each other on PostgreSQL.
 _MIGRATION_LOCK = 0x746F726969
+#: What ends a transaction that takes its time, as a migration of large tables may.
+_LIMITS = (
+    "lock_timeout",
+    "statement_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+)
 
 
 def config(connection: sa.Connection | None = None) -> Config:
@@ -36,7 +43,7 @@ async def migrate(database: Database, revision: str = "head") -> None:
     async with database.write() as tx:
         if database.dialect == "postgresql":
             # Whoever comes second waits for the first one's whole migration.
-            for limit in ("lock_timeout", "transaction_timeout", "statement_timeout"):
+            for limit in _LIMITS:
                 await tx.execute(
                     sa.text(
                         f"SELECT set_config('{limit}', '0', true) WHERE current_setting('{limit}', true) IS NOT NULL"

@@ -32,6 +32,8 @@ teams = sa.Table(
     moment("drained_at", nullable=True),
     #: Its name is free again and its keys are dead; the ledger keeps its id.
     moment("deleted_at", nullable=True),
+    #: Where it is told of its jobs' ends, unless an order says so itself.
+    sa.Column("webhook_url", sa.String(2083), nullable=True),
     #: What it owes for the turns it had; see ``gateway.jobs.turns``.
     sa.Column("turn_micros", MICROS, nullable=False, server_default="0"),
 )
@@ -55,6 +57,8 @@ api_keys = sa.Table(
     sa.Column("concurrency", sa.Integer, nullable=True),
     #: The key that took its place, when it was rotated.
     sa.Column("successor", ID, nullable=True),
+    #: The first key of the chain of rotations that it belongs to; none for that key itself.
+    sa.Column("lineage", ID, nullable=True),
 )
 
 jobs = sa.Table(
@@ -85,6 +89,8 @@ jobs = sa.Table(
     moment("accepted_at", nullable=True),
     moment("finished_upstream_at", nullable=True),
     moment("ended_at", nullable=True),
+    #: When a submission that stayed unknown was given up, and the job queued for its second and last one.
+    moment("resubmitted_at", nullable=True),
     #: The next step may be taken from here on.
     moment("due_at"),
     count("nudges"),
@@ -108,11 +114,23 @@ jobs = sa.Table(
     sa.Column("partial", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("error_code", sa.String(40), nullable=True),
     sa.Column("error_message", sa.Text, nullable=True),
+    #: Where its end is told; none for the team's own address.
+    sa.Column("webhook_url", sa.String(2083), nullable=True),
+    #: Under which its pictures are kept for the next such request of its team; none when they are not to be.
+    sa.Column("fingerprint", sa.String(64), nullable=True),
+    #: The job whose pictures it waits for, or had, instead of its own; see ``gateway.reuse.flights``.
+    sa.Column("follows", ID, nullable=True),
+    #: While it follows, the moment after which its caller no longer waits for a start.
+    moment("follows_until", nullable=True),
+    #: The job that a completed one took its pictures from when it was ordered.
+    sa.Column("reused_from", ID, nullable=True),
     sa.Index("ix_jobs_team_created", "team_id", "created_at", "id"),
     sa.Index("ix_jobs_state_due", "state", "due_at"),
     sa.Index("ix_jobs_state_created", "state", "created_at"),
     sa.Index("ix_jobs_claimed_by", "claimed_by"),
     sa.Index("ix_jobs_team_state", "team_id", "state", "priority", "created_at"),
+    sa.Index("ix_jobs_state_deadline", "state", "queue_deadline_at"),
+    sa.Index("ix_jobs_follows", "follows", "state", "created_at"),
 )
 
 #: One row for each time a paid POST may have been sent: the row comes first.
@@ -134,7 +152,19 @@ attempts = sa.Table(
     sa.Column("cost_micros", MICROS, nullable=True),
     sa.Column("remaining_micros", MICROS, nullable=True),
     sa.Column("upstream_job_id", sa.String(255), nullable=True, unique=True),
+    #: SHA-256 of the token under which the upstream may call about it; the token itself is kept nowhere.
+    sa.Column("hook_digest", sa.String(64), nullable=True),
+    #: What such a call said, to be verified; when the last one was heeded, and when something is to be done about it.
+    sa.Column("hinted_upstream_job_id", sa.String(255), nullable=True),
+    moment("hinted_at", nullable=True),
+    moment("hint_due_at", nullable=True, index=True),
+    #: What ended the doubt; see ``gateway.jobs.attempts.Evidence``.
+    sa.Column("evidence", sa.String(24), nullable=True),
+    #: While in doubt: the beginning of the last reading of the upstream's list, and of the first that did not show it.
+    moment("looked_at", nullable=True),
+    moment("absent_at", nullable=True),
     sa.Index("ix_attempts_outcome_opened", "outcome", "opened_at"),
+    sa.Index("ix_attempts_hook_digest", "hook_digest", unique=True),
 )
 
 images = sa.Table(
@@ -154,6 +184,8 @@ images = sa.Table(
     sa.Column("seed", sa.BigInteger, nullable=True),
     moment("created_at"),
     sa.UniqueConstraint("job_id", "position"),
+    #: Pictures of several jobs may be one object.
+    sa.Index("ix_images_object_key", "object_key"),
 )
 
 #: Append-only. An entry is never updated or deleted; a mistake is answered by another entry.
@@ -196,7 +228,7 @@ budgets = sa.Table(
     "budgets",
     metadata,
     sa.Column("team_id", sa.ForeignKey("teams.id"), primary_key=True),
-    #: Empty for the team as a whole.
+    #: Empty for the team as a whole, else the first key of a chain of rotations, whose keys share the budget.
     sa.Column("key_id", ID, primary_key=True),
     #: ``day``, ``month`` or ``total``, in UTC.
     sa.Column("window", sa.String(8), primary_key=True),
@@ -287,8 +319,17 @@ upstream_account = sa.Table(
     sa.Column("drift_micros", MICROS, nullable=False, server_default="0"),
     moment("paused_until", nullable=True),
     sa.Column("pause_reason", sa.String(40), nullable=True),
+    #: Since then queued jobs wait for the account; their deadlines are pushed by as much, once that is over.
+    moment("held_since_at", nullable=True),
     count("breaker_failures"),
     moment("breaker_until", nullable=True),
+    #: When evidence about unknown submissions is looked for next.
+    moment("evidence_due_at", nullable=True),
+    #: It has no list of jobs to read; until when it is not asked again, and how often in a row it had none.
+    moment("list_silent_until", nullable=True),
+    count("list_silences"),
+    #: The upstream refused ``webhook_url``; it is left out until then.
+    moment("hooks_off_until", nullable=True),
 )
 
 #: Credits that came into the upstream account: seen as a rise of its balance, or told by an operator.

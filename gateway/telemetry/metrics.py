@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class Kind(StrEnum):
@@ -142,6 +142,20 @@ BREAKER_OPEN = Spec(
     Place.BOTH,
     "1 while a breaker holds calls back, else 0.",
 )
+RATE_LIMITED = Spec(
+    "torii_rate_limited_total",
+    Kind.COUNTER,
+    ("team", "limit"),
+    Place.SERVICE,
+    "Requests that were refused for their number, by limit; the team is empty where no key was recognised.",
+)
+WEBHOOK_DELIVERIES = Spec(
+    "torii_webhook_deliveries_total",
+    Kind.COUNTER,
+    ("outcome",),
+    Place.WORKER,
+    "Tries to deliver a webhook, by what came of them; dead counts the messages given up, beside their last try.",
+)
 BUILD_INFO = Spec(
     "torii_build_info",
     Kind.GAUGE,
@@ -250,6 +264,8 @@ SPECS = (
     ARCHIVE_EXPIRY_MARGIN,
     SWEEP_LAST_SUCCESS,
     BREAKER_OPEN,
+    RATE_LIMITED,
+    WEBHOOK_DELIVERIES,
     BUILD_INFO,
     JOBS,
     CREDITS_SPENT,
@@ -279,6 +295,8 @@ class Metrics:
     archive_expiry_margin: Histogram
     sweep_last_success: Gauge
     breaker_open: Gauge
+    rate_limited: Counter
+    webhook_deliveries: Counter
     build_info: Gauge
 
 
@@ -293,6 +311,8 @@ def declare(registry: CollectorRegistry, version: str) -> Metrics:
         archive_expiry_margin=_histogram(ARCHIVE_EXPIRY_MARGIN, registry),
         sweep_last_success=_gauge(SWEEP_LAST_SUCCESS, registry),
         breaker_open=_gauge(BREAKER_OPEN, registry),
+        rate_limited=_counter(RATE_LIMITED, registry),
+        webhook_deliveries=_counter(WEBHOOK_DELIVERIES, registry),
         build_info=_gauge(BUILD_INFO, registry),
     )
     metrics.build_info.labels(version=version).set(1)
@@ -318,6 +338,10 @@ def status_label(status: int | Fault) -> str:
 
 def _histogram(spec: Spec, registry: CollectorRegistry) -> Histogram:
     return Histogram(spec.name, spec.help, spec.labels, buckets=spec.buckets, registry=registry)
+
+
+def _counter(spec: Spec, registry: CollectorRegistry) -> Counter:
+    return Counter(spec.name, spec.help, spec.labels, registry=registry)
 
 
 def _gauge(spec: Spec, registry: CollectorRegistry) -> Gauge:

@@ -219,7 +219,11 @@ class Recogniser:
         if guesses.count <= FREE_GUESSES:
             return
         if self._waiting >= WAITING_MAX:
-            raise errors.RateLimited("too many wrong keys; wait and try again with a good one", retry_after_s=1)
+            raise errors.RateLimited(
+                "too many wrong keys; wait and try again with a good one",
+                retry_after_s=1,
+                limit=errors.Limit.WRONG_KEYS,
+            )
         self._waiting += 1
         try:
             await asyncio.sleep(min((guesses.count - FREE_GUESSES) * SLOWER_BY_S, SLOWEST_S))

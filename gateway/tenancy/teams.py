@@ -46,6 +46,8 @@ class Team:
     policy: Mapping[str, Any] | None
     drained_at: datetime | None
     deleted_at: datetime | None
+    #: Where it is told of its jobs' ends, unless an order says so itself.
+    webhook_url: str | None = None
 
 
 async def create(tx: AsyncConnection, name: str, at: datetime) -> Team:
@@ -54,11 +56,16 @@ async def create(tx: AsyncConnection, name: str, at: datetime) -> Team:
     return await _named(tx, name, _team.insert().values(id=ids.team(), name=name, created_at=at))
 
 
-async def find(connection: AsyncConnection, name_or_id: str, *, deleted: bool = False) -> Team:
-    """The team of that name or id; ``TeamNotFound``. A deleted one only if asked for, by its id."""
+async def find(connection: AsyncConnection, name_or_id: str, *, deleted: bool = False, lock: bool = False) -> Team:
+    """The team of that name or id; ``TeamNotFound``. A deleted one only if asked for, by its id.
+
+    With ``lock`` it stays as it is until the transaction ends, so that what is noted of it before a change was so.
+    """
     question = sa.select(_team).where(sa.or_(_team.c.name == name_or_id, _team.c.id == name_or_id))
     if not deleted:
         question = question.where(_team.c.deleted_at.is_(None))
+    if lock:
+        question = question.with_for_update(key_share=True)
     # PostgreSQL takes no text with U+0000, and no team has a name like that.
     row = (await connection.execute(question)).first() if name_or_id.isprintable() else None
     if row is None:
@@ -101,6 +108,11 @@ async def rename(tx: AsyncConnection, team_id: str, name: str) -> Team:
 async def set_policy(tx: AsyncConnection, team_id: str, policy: Mapping[str, Any] | None) -> Team:
     """The team with that policy, which ``gateway.admission.policy`` has checked; none allows everything."""
     return await _set(tx, team_id, policy=sa.null() if policy is None else dict(policy))
+
+
+async def set_webhook(tx: AsyncConnection, team_id: str, url: str | None) -> Team:
+    """The team with that address for its webhooks, which ``gateway.webhooks.urls`` has checked; none takes it away."""
+    return await _set(tx, team_id, webhook_url=url)
 
 
 async def drain(tx: AsyncConnection, team_id: str, at: datetime | None) -> Team:
@@ -161,4 +173,5 @@ def _read(row: sa.Row[tuple[object, ...]]) -> Team:
         policy=row.policy,
         drained_at=row.drained_at,
         deleted_at=row.deleted_at,
+        webhook_url=row.webhook_url,
     )

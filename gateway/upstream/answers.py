@@ -14,16 +14,23 @@ class Refusal(StrEnum):
     KEY_REFUSED = "key_refused"
     #: Ours: the intent was committed too late to be acted on, or its commit was ambiguous, so nothing was sent.
     NOT_SENT = "not_sent"
+    #: It does not know ``webhook_url``, which is ours and not the caller's.
+    HOOK_REFUSED = "hook_refused"
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """202: the upstream took the job and, as far as is known, the credits (pixeldojo.md 1.1)."""
+    """202: the upstream took the job and, as far as is known, the credits (pixeldojo.md 1.1).
+
+    ``status_code`` is 0 when it was not the answer to the POST that told.
+    """
 
     upstream_job_id: str
     status_code: int
     cost_micros: int | None
     remaining_micros: int | None
+    #: When the upstream made it, by our clock, where that was learned later than at once.
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ that has no key to lose.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -18,7 +18,7 @@ import msgspec
 from gateway.clock import Clock
 from gateway.telemetry import metrics
 from gateway.telemetry.metrics import Metrics
-from gateway.upstream import answers, faults, hosts, reading
+from gateway.upstream import answers, faults, hosts, joblist, reading
 
 #: A paid POST has this long, all in all, to be answered.
 SUBMIT_DEADLINE_S = 20.0
@@ -29,6 +29,10 @@ MAX_ANSWER_BYTES = 1 << 20
 #: Several times the largest picture a catalogue model makes (4 MP, PNG).
 MAX_PICTURE_BYTES = 64 << 20
 _MAX_REDIRECTS = 3
+
+
+#: Told the status and the headers of each answer but a download's, for the pace; raises nothing.
+Heed = Callable[[int, Mapping[str, str]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,11 @@ class Address:
 class Upstream:
     """The upstream, one request at a time."""
 
-    def __init__(self, address: Address, key: str, measured: Metrics, clock: Clock) -> None:
+    def __init__(self, address: Address, key: str, measured: Metrics, clock: Clock, heed: Heed | None = None) -> None:
         self._address = address
         self._metrics = measured
         self._clock = clock
+        self._heed = heed
         timeout = httpx.Timeout(SUBMIT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
         authorization = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         self._submits = httpx.AsyncClient(
@@ -81,6 +86,24 @@ class Upstream:
         if isinstance(outcome, Exception):
             return answers.Unreadable(faults.word(outcome))
         return reading.job(outcome, self._clock.now())
+
+    async def list_jobs(self, query: joblist.Query = ()) -> joblist.PageAnswer:
+        """Read a page of the upstream's list of jobs (pixeldojo.md 1.6), by default the first. Free. Raises nothing."""
+        request = self._reads.build_request(
+            "GET", f"{self._address.base}/jobs", params=query or None, headers={"Cache-Control": "no-cache"}
+        )
+        outcome = await self._exchange(self._reads, request, "list", POLL_DEADLINE_S)
+        if isinstance(outcome, Exception):
+            return answers.Unreadable(faults.word(outcome))
+        return joblist.page(outcome, self._clock.now())
+
+    async def sight(self, upstream_job_id: str) -> joblist.Sighting:
+        """Ask whether there is a job of that id (pixeldojo.md 1.2), and what is shown of it. Free. Raises nothing."""
+        request = self._reads.build_request("GET", f"{self._address.base}/jobs/{quote(upstream_job_id, safe='')}")
+        outcome = await self._exchange(self._reads, request, "poll", POLL_DEADLINE_S)
+        if isinstance(outcome, Exception):
+            return answers.Unreadable(faults.word(outcome))
+        return joblist.sighting(outcome, upstream_job_id, self._clock.now())
 
     async def reachable(self) -> bool:
         """Whether the upstream answers a free question (``GET /models``, pixeldojo.md 1.3) in order."""
@@ -127,9 +150,14 @@ class Upstream:
                     await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, OSError) as error:
             observe(faults.word(error) if answer is None else metrics.status_label(answer.status_code))
-            return error if answer is None else answer
+            return error if answer is None else await self._heard(answer, operation)
         observe(metrics.status_label(answer.status_code))
-        return reading.Answer(answer.status_code, answer.headers, body)
+        return await self._heard(reading.Answer(answer.status_code, answer.headers, body), operation)
+
+    async def _heard(self, answer: reading.Answer, operation: str) -> reading.Answer:
+        if self._heed is not None and operation != "download":
+            await self._heed(answer.status_code, answer.headers)
+        return answer
 
     def _observer(self, operation: str) -> Callable[[str], None]:
         begun = time.perf_counter()

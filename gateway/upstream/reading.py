@@ -61,8 +61,8 @@ def _accepted(answer: Answer) -> answers.Submission:
     return answers.Accepted(
         upstream_job_id=job_id,
         status_code=answer.status_code,
-        cost_micros=_micros(body.get("creditCost")),
-        remaining_micros=_micros(body.get("creditsRemaining")),
+        cost_micros=micros(body.get("creditCost")),
+        remaining_micros=micros(body.get("creditsRemaining")),
     )
 
 
@@ -159,7 +159,17 @@ def moment(value: object) -> datetime | None:
     return at.astimezone(UTC) if at.tzinfo else None
 
 
-def _micros(value: object) -> int | None:
+def date(headers: Mapping[str, str]) -> datetime | None:
+    """The upstream's clock when it answered, by its ``Date`` (RFC 9110 6.6.1), in whole seconds; none if not said."""
+    try:
+        at = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+
+
+def micros(value: object) -> int | None:
+    """An amount of credits in micro-credits; none for what is not one."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
@@ -168,11 +178,16 @@ def _micros(value: object) -> int | None:
         return None
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def decoded(answer: Answer) -> object:
+    """The body as JSON, decimals exact; none where it is not JSON, or did not arrive whole."""
     if answer.body is None:
-        return {}
+        return None
     try:
-        decoded = _DECODER.decode(answer.body)
+        return _DECODER.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return decoded if isinstance(decoded, dict) else {}
+        return None
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    body = decoded(answer)
+    return body if isinstance(body, dict) else {}

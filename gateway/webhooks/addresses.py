@@ -100,6 +100,17 @@ def permitted(address: Address, allowed: tuple[Network, ...]) -> bool:
     return isinstance(end, IPv4Address) or end in _GLOBAL_UNICAST
 
 
+def listed(address: Address, allowed: tuple[Network, ...]) -> bool:
+    """Whether the operator has listed a network that the connection would end in."""
+    end = judged(address)
+    return any(end in network for network in allowed)
+
+
+def loopback_listed(allowed: tuple[Network, ...]) -> bool:
+    """Whether the operator has listed a network of this machine's own addresses."""
+    return any(_is_loopback(network) for network in allowed)
+
+
 def _within(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
 

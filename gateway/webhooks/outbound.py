@@ -26,7 +26,7 @@ CONNECT_TIMEOUT_S: Final = 3.0
 TRIES_MAX: Final = 3
 CONNECTIONS_MAX: Final = 100
 #: A resolver that hangs must not hold up those who wait for other threads.
-_RESOLVERS: Final = 8
+_RESOLVERS: Final = 32
 _SCHEMES: Final = ("http", "https")
 
 #: From a host and a port to the addresses of that name; raises ``OSError`` when it has none.
@@ -77,17 +77,35 @@ class Outbound:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, limit_bytes: int
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        limit_bytes: int,
+        encrypted: bool = False,
     ) -> Answer | Fault:
-        """Send it once and read at most so many bytes of the answer, all within the time."""
-        return await self._exchange("POST", url, body, headers, timeout_s, limit_bytes)
+        """Send it once and read at most so many bytes of the answer, all within the time.
+
+        With ``encrypted`` plain http reaches no address but those that the operator has listed.
+        """
+        return await self._exchange("POST", url, body, headers, timeout_s, limit_bytes, encrypted=encrypted)
 
     async def get(self, url: str, headers: Mapping[str, str], *, timeout_s: float, limit_bytes: int) -> Answer | Fault:
         """Fetch at most so many bytes within the time."""
         return await self._exchange("GET", url, b"", headers, timeout_s, limit_bytes)
 
     async def _exchange(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, limit_bytes: int
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        limit_bytes: int,
+        *,
+        encrypted: bool = False,
     ) -> Answer | Fault:
         target = _parsed(url)
         if target is None:
@@ -97,6 +115,8 @@ class Outbound:
                 found = await self._addresses(target)
                 if isinstance(found, Fault):
                     return found
+                if encrypted and target.scheme == "http" and not self._all_listed(found):
+                    return Fault.FORBIDDEN
                 for address in found[:TRIES_MAX]:
                     request = self._request(method, target, address, body, headers)
                     answer = await self._send(request, limit_bytes)
@@ -126,6 +146,9 @@ class Outbound:
         if not all(addresses.permitted(address, self._allowed) for address in found):
             return Fault.FORBIDDEN
         return found
+
+    def _all_listed(self, found: list[Address]) -> bool:
+        return all(addresses.listed(address, self._allowed) for address in found)
 
     async def _ask_system(self, host: str, port: int) -> Sequence[str]:
         question = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)

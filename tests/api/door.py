@@ -41,6 +41,8 @@ def environment(database_url: str, redis_url: str, archive: str, port: int) -> d
         "TORII_SECRET_KEY": SECRET_KEY,
         "TORII_ADMIN_TOKEN": ADMIN_TOKEN,
         "TORII_PORT": str(port),
+        # Nobody listens there: the front door asks the upstream for nothing but its public list.
+        "PIXELDOJO_API_BASE": f"http://{ports.LOOPBACK}:9/api/v1",
     }
 
 

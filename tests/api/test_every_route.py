@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.storage import outbox
 from gateway.tenancy.scopes import Scope
 from service import operations
 from service.described import Operation
@@ -17,7 +18,7 @@ from tests.api.door import ADMIN_TOKEN, GOOD, Door
 
 GENERATE, READ, MANAGE, ADMIN = Scope.GENERATE, Scope.READ, Scope.MANAGE, Scope.ADMIN
 #: The parts of a path that name something of a team's.
-OWNED = frozenset({"jobId", "job", "team", "key"})
+OWNED = frozenset({"jobId", "job", "team", "key", "delivery"})
 REFUSED = frozenset({401, 403, 404, 405})
 
 
@@ -44,10 +45,12 @@ EXAMPLES: dict[str, Example] = {
     "getAccount": only(*Scope),
     "getJob": only(READ, GENERATE),
     "cancelJob": only(GENERATE),
+    "replayWebhook": only(GENERATE, MANAGE),
     "listModels": OPEN,
     "getModel": OPEN,
     "getModelSchema": OPEN,
     "getImage": OPEN,  # its signature is its key
+    "upstreamHook": OPEN,  # its token is its key
     "live": OPEN,
     "ready": OPEN,
     "paid": OPEN,  # to this machine, where no TORII_METRICS_TOKEN is set
@@ -75,6 +78,12 @@ EXAMPLES: dict[str, Example] = {
     "adminListBudgets": OPERATOR,
     "adminPutBudget": only(ADMIN, limit=10),
     "adminDeleteBudget": OPERATOR,
+    "adminGetWebhook": MANAGER,
+    "adminPutWebhook": only(ADMIN, MANAGE, url="https://hooks.example/torii"),
+    "adminRotateWebhookSecret": only(ADMIN, MANAGE, graceS=60),
+    "adminListDeliveries": MANAGER,
+    "adminGetDelivery": MANAGER,
+    "adminReplayDelivery": MANAGER,
     "adminListJobs": OPERATOR,
     "adminGetJob": OPERATOR,
     "adminCancelJob": OPERATOR,
@@ -93,10 +102,11 @@ EXAMPLES: dict[str, Example] = {
     "adminResume": only(ADMIN, all=True),
     "adminListModels": OPERATOR,
     "adminPutPrice": only(ADMIN, credits=2),
+    "adminCompareModels": OPERATOR,
 }
 
-#: What is not there to begin with, so that a good caller is told so too.
-ABSENT = frozenset({"adminDeleteBudget"})
+#: What is not there to begin with, such as the upstream itself, so that a good caller is told so too.
+ABSENT = frozenset({"adminDeleteBudget", "adminCompareModels"})
 
 
 @dataclass
@@ -131,7 +141,15 @@ class World:
             "window": "day",
             "imageId": "img_none",
             "ext": "png",
+            "token": "none",
+            "delivery": await self._delivery(headers),
         }
+
+    async def _delivery(self, headers: dict[str, str]) -> str:
+        ended = (await self.door.run(headers, {**GOOD, "webhook_url": "https://hooks.example/"})).json()["jobId"]
+        await self.door.client.post(f"/api/v1/jobs/{ended}/cancel", headers=headers)
+        rows = await self.door.rows(outbox.deliveries)
+        return next(str(row["id"]) for row in rows if row["job_id"] == ended)
 
     async def ask(
         self, operation: Operation, named: Mapping[str, str], headers: Mapping[str, str] | None = None

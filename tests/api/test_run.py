@@ -106,7 +106,7 @@ INVALID: list[tuple[Mapping[str, Any], str, str]] = [
     ({**GOOD, "prompt_upsampling": "yes"}, "invalid_parameter", "prompt_upsampling"),
     ({**GOOD, "output_format": "jpeg"}, "invalid_parameter", "output_format"),
     ({**GOOD, "input_images": ["https://example.com/a.png"]}, "unknown_parameter", "input_images"),
-    ({**GOOD, "webhook_url": "https://example.com/hook"}, "invalid_parameter", "webhook_url"),
+    ({**GOOD, "webhook_url": "https://10.0.0.1/hook"}, "invalid_parameter", "webhook_url"),
     ({**GOOD, "torii": "fast"}, "invalid_parameter", "torii"),
     ({**GOOD, "torii": {"speed": 1}}, "unknown_parameter", "torii.speed"),
     ({**GOOD, "torii": {"metadata": []}}, "invalid_parameter", "torii.metadata"),

@@ -100,6 +100,24 @@ async def test_a_key_is_made_and_rotated(desk: Desk) -> None:
     assert "rpm" in desk.refused("key", "create", "drawing", "--rpm", "-1")
 
 
+async def test_webhooks_are_listed_and_sent_again(desk: Desk) -> None:
+    """A team's URL is set and taken away, a secret is shown once, and a delivery is found, shown and replayed."""
+    headers = await desk.door.caller("drawing")
+    hook = "https://hooks.example/torii"
+    assert desk.json("team", "update", "drawing", "--webhook-url", hook)["webhookUrl"] == hook
+    assert "use https" in desk.refused("team", "update", "drawing", "--webhook-url", "http://hooks.example/")
+    assert desk.json("webhooks", "rotate-secret", "drawing", "--grace", "1h")["secret"].startswith("whsec_")
+    job_id = (await desk.door.run(headers)).json()["jobId"]
+    await desk.door.client.post(f"/api/v1/jobs/{job_id}/cancel", headers=headers)
+    (row,) = desk.json("webhooks", "list", "--team", "drawing", "--state", "pending")
+    assert (row["jobId"], row["url"], row["tries"]) == (job_id, hook, 0)
+    assert row["id"] in desk.run("webhooks", "show", row["id"]).stdout
+    for name in (row["id"], job_id):
+        assert desk.json("webhooks", "replay", name)["id"] == row["id"]
+    assert "no delivery" in desk.refused("webhooks", "replay", "job_none")
+    assert desk.json("team", "update", "drawing", "--no-webhook-url")["webhookUrl"] is None
+
+
 async def test_the_ledger_is_corrected(desk: Desk) -> None:
     """Corrections are booked once by their references, a refund is at most the cost, and the book stays right."""
     job_id = (await desk.door.run(await desk.door.caller("drawing"))).json()["jobId"]

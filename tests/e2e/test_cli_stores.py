@@ -193,7 +193,7 @@ def test_doctor_names_each_part(desk: Desk) -> None:
     done = desk.run("doctor")
     assert done.returncode == 1
     words = dict(line.split(maxsplit=2)[:2] for line in done.stdout.splitlines())
-    well = ("settings", "database", "ledger", "keys", "redis", "archive", "upstream")
+    well = ("settings", "database", "ledger", "keys", "webhooks", "redis", "archive", "upstream")
     assert words == {**dict.fromkeys(well, "ok"), "workers": "BROKEN"}
 
 

@@ -146,7 +146,7 @@ async def test_nothing_waits_longer_than_a_day(rig: Rig) -> None:
     pushed = await rig.job(job.id)
     assert abs(pushed.queue_deadline_at - pushed.created_at - timedelta(hours=24)) <= MILLISECOND
     await pause(rig, Scope.ALL)
-    await rig.hurry(created_at=timedelta(minutes=10))
+    await rig.hurry(created_at=timedelta(minutes=10), queue_deadline_at=timedelta(minutes=10))
     await sweep.queue_deadlines(rig.shop)
     ended = await rig.job(job.id)
     assert (ended.state, ended.error_code) == (State.FAILED, Failure.EXPIRED)

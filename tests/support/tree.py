@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ("gateway", "service", "workers", "cli", "emulator", "bench")
+SHIPPED = ("gateway", "service", "workers", "cli", "emulator", "bench", "deploy")
 PARTS = (*SHIPPED, "tests")
 
 

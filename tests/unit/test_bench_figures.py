@@ -56,8 +56,8 @@ def test_only_later_jobs_show_what_was_learnt() -> None:
     """Once learnt are the jobs ordered after the third had ended, in whatever order they are told."""
     early = [story(0, 44), story(4, 48), story(8, 52), story(50, 94)]
     late = [story(52, 96), story(60, 104)]
-    assert lag.after_learning([*late, *early]) == late
-    assert lag.after_learning(early[:2]) == []
+    assert lag.after_learning([*late, *early], 3) == late
+    assert lag.after_learning(early[:2], 3) == []
 
 
 def test_lag_is_told_by_median_and_calls() -> None:

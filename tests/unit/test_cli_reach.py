@@ -12,7 +12,7 @@ from gateway import errors
 from service.admin_bodies import WindowBudgetWanted
 
 
-@pytest.mark.parametrize("name", ["team", "key", "usage", "ledger", "apply"])
+@pytest.mark.parametrize("name", ["team", "key", "usage", "ledger", "models", "apply"])
 def test_store_commands_load_no_foreign_room(name: str) -> None:
     """A command on the stores that needs no queue, archive or HTTP client loads none."""
     program = f"import sys, cli.{name}; print(*sys.modules)"

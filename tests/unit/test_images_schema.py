@@ -29,7 +29,7 @@ def test_the_request_schema_is_a_schema() -> None:
 def test_the_request_schema_of_flux_2_max() -> None:
     """Types, defaults, enums and limits stand in the schema as in the catalogue; an absent seed has no default."""
     properties = schema.request_schema(MAX)["properties"]
-    assert list(properties) == [parameter.name for parameter in MAX.parameters] + ["torii"]
+    assert list(properties) == [parameter.name for parameter in MAX.parameters] + ["torii", "webhook_url"]
     bare = {name: {k: v for k, v in row.items() if k != "description"} for name, row in properties.items()}
     assert bare["prompt"] == {"type": "string", "minLength": 1, "maxLength": 10_000}
     assert bare["resolution"] == {"type": "string", "default": "1 MP", "enum": ["0.5 MP", "1 MP", "2 MP", "4 MP"]}

@@ -34,6 +34,8 @@ def test_names_and_labels_are_pinned() -> None:
         "torii_archive_expiry_margin_seconds": ("histogram", ("model",)),
         "torii_sweep_last_success_timestamp_seconds": ("gauge", ("sweep",)),
         "torii_breaker_open": ("gauge", ("breaker",)),
+        "torii_rate_limited_total": ("counter", ("team", "limit")),
+        "torii_webhook_deliveries_total": ("counter", ("outcome",)),
         "torii_build_info": ("gauge", ("version",)),
         "torii_jobs_total": ("counter", ("team", "model", "outcome")),
         "torii_credits_spent_total": ("counter", ("team", "model")),

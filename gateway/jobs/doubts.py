@@ -1,0 +1,120 @@
+"""The attempts of which nobody knows whether the upstream took them, as evidence sees them. Decides nothing."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.jobs.attempts import Evidence, Outcome
+from gateway.jobs.matching import Doubt
+from gateway.storage import tables
+from gateway.upstream import client
+
+#: Settled attempts near those in doubt may be whose job a list shows, too.
+_NEARBY = timedelta(minutes=10)
+#: One settled as charged by the balance alone is looked for this long: its picture is paid.
+_PAID_FOR = timedelta(hours=2)
+#: A dead worker's POST may be answered until its deadline, by a worker that was only taken for dead.
+_ANSWERED_BY = timedelta(seconds=client.SUBMIT_DEADLINE_S + 5)
+#: More than this many at once are beyond one-to-one evidence.
+MOST = 1_000
+_TAKEN_FOR_DEAD = frozenset({"worker_died", "no_answer_booked"})
+
+_job = tables.jobs
+_attempt = tables.attempts
+_SETTLED = (Outcome.SETTLED_CHARGED, Outcome.SETTLED_FREE)
+
+
+@dataclass(frozen=True)
+class Known:
+    """An attempt whose upstream job we know."""
+
+    upstream_job_id: str
+    opened_at: datetime
+    answered_at: datetime
+    looked_up: bool
+
+
+def wanted(now: datetime) -> sa.ColumnElement[bool]:
+    """The attempts for whose sake evidence is looked for."""
+    paid = sa.and_(
+        _attempt.c.outcome == Outcome.SETTLED_CHARGED,
+        _attempt.c.evidence == Evidence.BALANCE,
+        _attempt.c.opened_at > now - _PAID_FOR,
+    )
+    return sa.or_(_attempt.c.outcome == Outcome.UNKNOWN, paid)
+
+
+async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, datetime] | None:
+    """When the oldest and the newest of those attempts were opened; none if there are none."""
+    row = (
+        await connection.execute(
+            sa.select(sa.func.min(_attempt.c.opened_at), sa.func.max(_attempt.c.opened_at)).where(wanted(now))
+        )
+    ).one()
+    return None if row[0] is None else (row[0], row[1])
+
+
+async def rivals(connection: AsyncConnection, since: datetime, now: datetime) -> list[Doubt]:
+    """All attempts whose job a list may show without our knowing: unknown, under way, or settled without one."""
+    near = sa.and_(_attempt.c.outcome.in_(_SETTLED), _attempt.c.opened_at >= since - _NEARBY)
+    columns: tuple[sa.ColumnElement[Any], ...] = (
+        *(_attempt.c[name] for name in ("job_id", "number", "outcome", "reason", "opened_at", "quiet_at")),
+        *(_job.c[name] for name in ("team_id", "key_id", "model", "parameters")),
+    )
+    rows = await connection.execute(
+        sa.select(*columns)
+        .join_from(_attempt, _job, _job.c.id == _attempt.c.job_id)
+        .where(sa.or_(_attempt.c.outcome.in_([Outcome.OPEN, Outcome.UNKNOWN]), near))
+        .order_by(_attempt.c.opened_at.desc())
+        .limit(MOST + 1)
+    )
+    return [_doubt(row, now) for row in rows]
+
+
+def _doubt(row: sa.Row[Any], now: datetime) -> Doubt:
+    prompt = row.parameters.get("prompt")
+    order = json.dumps([row.team_id, row.key_id, row.model, row.parameters], sort_keys=True)
+    still = row.outcome == Outcome.OPEN or (row.reason in _TAKEN_FOR_DEAD and now < row.opened_at + _ANSWERED_BY)
+    return Doubt(
+        job_id=row.job_id,
+        number=row.number,
+        model=row.model,
+        prompt=prompt if isinstance(prompt, str) else None,
+        kind=hashlib.sha256(order.encode()).hexdigest(),
+        opened_at=row.opened_at,
+        quiet_at=row.quiet_at,
+        unknown=row.outcome == Outcome.UNKNOWN,
+        ready=not still,
+    )
+
+
+async def known_since(connection: AsyncConnection, since: datetime, limit: int) -> list[Known]:
+    """The attempts that the upstream took since then, newest first."""
+    rows = await connection.execute(
+        sa.select(_attempt.c.upstream_job_id, _attempt.c.opened_at, _attempt.c.answered_at, _attempt.c.status_code)
+        .where(
+            _attempt.c.outcome.in_([Outcome.ACCEPTED, Outcome.ORPHANED]),
+            _attempt.c.opened_at >= since,
+            _attempt.c.upstream_job_id.is_not(None),
+            _attempt.c.answered_at.is_not(None),
+        )
+        .order_by(_attempt.c.opened_at.desc())
+        .limit(limit)
+    )
+    return [Known(row.upstream_job_id, row.opened_at, row.answered_at, row.status_code == 0) for row in rows]
+
+
+async def ours(connection: AsyncConnection, upstream_job_ids: Sequence[str]) -> set[str]:
+    """Which of these upstream jobs an attempt of ours has already."""
+    found: set[str] = set()
+    for start in range(0, len(upstream_job_ids), 500):
+        some = upstream_job_ids[start : start + 500]
+        asked = sa.select(_attempt.c.upstream_job_id).where(_attempt.c.upstream_job_id.in_(some))
+        found |= set((await connection.execute(asked)).scalars())
+    return found
