@@ -72,6 +72,9 @@ class Consumer:
         )
         try:
             await redis.ping()
+            if self._stopping.is_set():
+                # Told while Redis was asked: nobody would tell the worker again.
+                return
             self._worker = self._build(redis)
             await self._worker.async_run()
         finally:

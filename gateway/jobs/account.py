@@ -67,8 +67,14 @@ async def right_account(tx: AsyncConnection) -> None:
 
 
 async def open_breaker(tx: AsyncConnection, now: datetime) -> None:
-    """Rest for 1, 2, 4 … 60 s, so that an outage does not turn a queue into unknowns."""
-    failures = (await schema.lock_account(tx)).breaker_failures
+    """Rest for 1, 2, 4 … 60 s, so that an outage does not turn a queue into unknowns.
+
+    Answers that are lost together are one failure: what comes while submitting rests makes it no longer.
+    """
+    known = await schema.lock_account(tx)
+    if known.breaker_until is not None and known.breaker_until > now:
+        return
+    failures = known.breaker_failures
     rest_s = min(2 ** min(failures, 6), _BREAKER_MAX_S)
     await tx.execute(
         _account.update().values(breaker_failures=failures + 1, breaker_until=now + timedelta(seconds=rest_s))

@@ -91,15 +91,24 @@ async def open(shop: Shop, job: Job, now: datetime, hook_digest: str | None = No
         return opened
 
 
-async def lock(tx: AsyncConnection, job_id: str, number: int) -> tuple[sa.Row[tuple[object, ...]] | None, Job]:
+async def lock(
+    tx: AsyncConnection, job_id: str, number: int, claim: str | None = None
+) -> tuple[sa.Row[tuple[object, ...]] | None, Job]:
     """The attempt's row, if its intent was committed, and its job, both locked until the transaction ends.
 
+    Who made the intent names its ``claim``: a number that his own commit did not use up may be another worker's now.
     The job is locked first, always, so that two bookings of one job wait for each other and cannot deadlock.
     """
     job = record.job((await tx.execute(sa.select(_job).where(_job.c.id == job_id).with_for_update())).one())
     row = (
         await tx.execute(
-            sa.select(_attempt).where(_attempt.c.job_id == job_id, _attempt.c.number == number).with_for_update()
+            sa.select(_attempt)
+            .where(
+                _attempt.c.job_id == job_id,
+                _attempt.c.number == number,
+                sa.true() if claim is None else _attempt.c.claim == claim,
+            )
+            .with_for_update()
         )
     ).first()
     return row, job

@@ -16,24 +16,29 @@ from gateway.upstream import answers
 log = structlog.get_logger(__name__)
 
 
-async def book(shop: Shop, job_id: str, number: int, answer: answers.Submission) -> Job | None:
-    """Write the answer, then tell the workers what can be done next. None if another answer was booked before."""
+async def book(
+    shop: Shop, job_id: str, number: int, answer: answers.Submission, claim: str | None = None
+) -> Job | None:
+    """Write the answer, then tell the workers what can be done next. None if another answer was booked before.
+
+    ``claim`` as for ``attempts.lock``.
+    """
     job: Job | None = None
     async for attempt in stamina.retry_context(
         on=errors.StoreUnavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
     ):
         with attempt:
-            job = await _write(shop, job_id, number, answer)
+            job = await _write(shop, job_id, number, answer, claim)
     if job is not None:
         log.info("answer_booked", job_id=job.id, attempt=number, answer=type(answer).__name__, state=job.state)
         await _nudge(shop, job)
     return job
 
 
-async def _write(shop: Shop, job_id: str, number: int, answer: answers.Submission) -> Job | None:
+async def _write(shop: Shop, job_id: str, number: int, answer: answers.Submission, claim: str | None) -> Job | None:
     now = shop.clock.now()
     async with shop.database.write() as tx:
-        case = await verdicts.lock(tx, job_id, number, now)
+        case = await verdicts.lock(tx, job_id, number, now, claim)
         if case is None:
             return None
         match answer:

@@ -17,11 +17,11 @@ MEMORY = 100
 #: With fewer than this the catalogue still speaks, and early looks are worth their price.
 ENOUGH = 3
 #: With the submit that makes three requests a picture, with a little room for the late ones.
-MEAN_LOOKS = 1.87
+MEAN_LOOKS = 1.75
 
 _LEAST_STEP_S = 0.3
 #: How far a look may be moved, as a share of the way to it from the one before.
-_DITHER_SHARE = 0.3
+_DITHER_SHARE = 0.35
 _RARELY = -0.8
 _TAIL_STEPS = 4
 _STEP_SHARE = 0.02
@@ -85,13 +85,15 @@ class Forecast:
     def _safety_s(self, elapsed_s: float) -> float:
         first_s = self.latest_s + max(_LEAST_SAFETY_S, self.latest_s * _SAFETY_SHARE)
         if elapsed_s < first_s:
-            return first_s
+            return max(first_s, elapsed_s + _LEAST_STEP_S)
         return elapsed_s + _step_s(elapsed_s - self.latest_s, _LEAST_SAFETY_S)
 
     def _unlearned(self, elapsed_s: float) -> Look:
         if elapsed_s < self.latest_s:
             probe_s = max(_FIRST_PROBE_S, elapsed_s * _PROBE_GROWTH)
-            return Look(probe_s, probe=True) if probe_s < self.latest_s else Look(self.latest_s)
+            if probe_s < self.latest_s:
+                return Look(probe_s, probe=True)
+            return Look(max(self.latest_s, elapsed_s + _LEAST_STEP_S))
         return Look(elapsed_s + _step_s(elapsed_s - self.latest_s, max(1.0, self.latest_s * _STEP_SHARE)))
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import expect, record
+from gateway.jobs import expect, hooks, record
 from gateway.jobs.expect import Forecast, Look
 from gateway.jobs.inspection import Interval
 from gateway.jobs.parts import Shop
@@ -42,6 +42,7 @@ async def forecast(connection: AsyncConnection, shop: Shop, job: Job) -> Forecas
     if found is not None:
         return found
     called = shop.hook_base is not None and shop.forecasts.calls_come
+    called = called and await hooks.understood(connection, shop.clock.now())
     return shop.forecasts.make(
         job.model, job.resolution, await _seen(connection, job), _typical_s(shop, job), now_s, called=called
     )

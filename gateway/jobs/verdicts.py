@@ -17,7 +17,7 @@ from gateway.jobs.attempts import Evidence, Outcome
 from gateway.jobs.bearing import Bearing
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
-from gateway.ledger import book
+from gateway.ledger import book, statement
 from gateway.ledger.book import Hold
 from gateway.storage import tables
 from gateway.upstream import answers
@@ -52,9 +52,12 @@ class Case:
         return bearing.of(self.job, self.number)
 
 
-async def lock(tx: AsyncConnection, job_id: str, number: int, now: datetime) -> Case | None:
-    """The case of an attempt that still waits for its answer; none if it was answered or never opened."""
-    row, job = await attempts.lock(tx, job_id, number)
+async def lock(tx: AsyncConnection, job_id: str, number: int, now: datetime, claim: str | None = None) -> Case | None:
+    """The case of an attempt that still waits for its answer; none if it was answered or never opened.
+
+    ``claim`` as for ``attempts.lock``.
+    """
+    row, job = await attempts.lock(tx, job_id, number, claim)
     if row is None or row.outcome not in _UNANSWERED:
         return None
     held = await book.find(tx, job_id, number)
@@ -138,8 +141,8 @@ async def _charge(tx: AsyncConnection, case: Case, cost_micros: int) -> None:
     late_micros = cost_micros - case.settled_micros
     if late_micros > 0:
         await book.adjust(tx, case.held, late_micros, case.now, "answered after its settlement")
-    elif late_micros < 0:
-        await book.refund(tx, case.held, -late_micros, case.now)
+    else:
+        await _give_back(tx, case, -late_micros)
 
 
 async def known(tx: AsyncConnection, upstream_job_id: str) -> bool:
@@ -165,7 +168,8 @@ async def rejected(tx: AsyncConnection, case: Case, answer: answers.Rejected) ->
     )
     await account.resume(tx)
     await _recost_if_settled(tx, case)
-    if case.bearing is not Bearing.CARRIES:
+    if case.bearing is not Bearing.CARRIES or case.job.state is State.FAILED:
+        # One that was settled has ended, and was told so; only its credits come back.
         return None
     return await endings.fail(tx, case.job, Failure.UPSTREAM_REJECTED, answer.message, case.now)
 
@@ -250,9 +254,16 @@ async def release(tx: AsyncConnection, case: Case) -> None:
     """Give back what the attempt holds, or what its settlement took."""
     if case.outcome in (Outcome.OPEN, Outcome.UNKNOWN):
         await book.release(tx, case.held, case.now)
-    elif case.settled_micros:
-        await book.refund(tx, case.held, case.settled_micros, case.now)
+    else:
+        await _give_back(tx, case, case.settled_micros)
         await drift.spent(tx, -case.settled_micros)
+
+
+async def _give_back(tx: AsyncConnection, case: Case, micros: int) -> None:
+    """Refund what a settlement took too much, save what an operator has given back already."""
+    left = min(micros, await statement.spent_micros(tx, case.job.id))
+    if left > 0:
+        await book.refund(tx, case.held, left, case.now)
 
 
 async def _recost_if_settled(tx: AsyncConnection, case: Case) -> None:

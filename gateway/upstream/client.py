@@ -6,6 +6,7 @@ that has no key to lose.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ MAX_ANSWER_BYTES = 1 << 20
 #: Several times the largest picture a catalogue model makes (4 MP, PNG).
 MAX_PICTURE_BYTES = 64 << 20
 _MAX_REDIRECTS = 3
+#: What httpcore calls the moment before a request's first bytes, after the protocol's name.
+_ABOUT_TO_SEND = ".send_request_headers.started"
 
 
 #: Told the status and the headers of each answer but a download's, for the pace; raises nothing.
@@ -66,18 +69,30 @@ class Upstream:
         for client in (self._submits, self._reads, self._downloads):
             await client.aclose()
 
-    async def submit(self, model: str, body: dict[str, Any]) -> answers.Submission:
-        """Send one paid POST, once, and say what its answer means (pixeldojo.md 1.1). Raises nothing."""
+    async def submit(self, model: str, body: dict[str, Any], until_s: float = math.inf) -> answers.Submission:
+        """Send one paid POST, once, and say what its answer means (pixeldojo.md 1.1). Raises nothing.
+
+        Not a byte of it leaves after ``until_s`` on the monotonic clock, however long connecting took.
+        """
         request = self._submits.build_request(
             "POST",
             f"{self._address.base}/models/{quote(model, safe='')}/run",
             content=msgspec.json.encode(body),
             headers={"Content-Type": "application/json"},
+            extensions={"trace": self._not_after(until_s)},
         )
         outcome = await self._exchange(self._submits, request, "submit", SUBMIT_DEADLINE_S)
         if isinstance(outcome, Exception):
             return faults.submission(outcome)
         return reading.submission(outcome, self._clock.now())
+
+    def _not_after(self, until_s: float) -> Callable[[str, object], Awaitable[None]]:
+        async def look(event: str, _info: object) -> None:
+            # The connection stands, and the request line is the next thing to be written.
+            if event.endswith(_ABOUT_TO_SEND) and self._clock.monotonic() > until_s:
+                raise faults.TooLate
+
+        return look
 
     async def poll(self, upstream_job_id: str) -> answers.Reading:
         """Read a job's state (pixeldojo.md 1.2). Free. Raises nothing."""
@@ -148,7 +163,7 @@ class Upstream:
                     body = await _body(response, limit_bytes)
                 finally:
                     await response.aclose()
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, OSError, faults.TooLate) as error:
             observe(faults.word(error) if answer is None else metrics.status_label(answer.status_code))
             return error if answer is None else await self._heard(answer, operation)
         observe(metrics.status_label(answer.status_code))

@@ -13,6 +13,11 @@ import httpx
 from gateway.upstream import answers
 from gateway.upstream.answers import Refusal
 
+
+class TooLate(Exception):
+    """The request was to be sent by a certain moment, and that had passed before its first byte."""
+
+
 #: Every transport error of httpx: whether the request surely did not leave, and the word that metrics and rows use.
 TRANSPORT: Final[Mapping[type[BaseException], tuple[bool, str]]] = MappingProxyType(
     {
@@ -36,10 +41,14 @@ def word(error: BaseException) -> str:
     """``connect``, ``timeout``, ``cut`` or ``other``: the closed set of what metrics and rows say of a fault."""
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, TooLate):
+        return "connect"
     return TRANSPORT.get(type(error), (False, "other"))[1]
 
 
 def submission(error: Exception) -> answers.Submission:
     """What a fault during a paid POST means."""
+    if isinstance(error, TooLate):
+        return answers.Refused(Refusal.NOT_SENT)
     unsent, said = TRANSPORT.get(type(error), (False, word(error)))
     return answers.Refused(Refusal.NOT_CONNECTED) if unsent else answers.Ambiguous(said)

@@ -60,9 +60,11 @@ def test_steady_durations_are_met_with_two_looks_and_little_lag() -> None:
 
 def test_a_spread_is_met_with_two_looks_and_bearable_lag() -> None:
     """With durations from 20 to 60 s two looks a job find it within 6 s of its end, half of the time."""
-    luck = luck_of(2)
-    results = learn(luck.uniform(20, 60) for _ in range(260))[80:]
-    assert mean_looks(results) <= 2.05
+    results: list[tuple[int, float]] = []
+    for seed in range(2, 12):
+        luck = luck_of(seed)
+        results += learn(luck.uniform(20, 60) for _ in range(200))[80:]
+    assert mean_looks(results) <= 2.0
     assert median_lag_s(results) <= 6.0
 
 

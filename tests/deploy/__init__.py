@@ -1,0 +1,1 @@
+"""What is in deploy/ works: read by the tools it is made for, and held against the house."""

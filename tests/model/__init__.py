@@ -1,0 +1,1 @@
+"""Small models of the house, told apart from its code: its money (``ledger``) and the life of a job (``life``)."""
