@@ -10,7 +10,7 @@ from cli.reach import Reach, TokenFile, Url
 from cli.screen import AsJson
 from gateway import errors
 from gateway.jobs.announce import Status
-from gateway.jobs.delivery import Outcome
+from gateway.jobs.tries import Outcome
 from service import admin_webhooks
 
 app = typer.Typer(

@@ -20,7 +20,7 @@ from gateway.archive.bucket import Bucket
 from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
 from gateway.images.catalogue import Catalogue
-from gateway.jobs import delivery, queue
+from gateway.jobs import delivery, queue, tries
 from gateway.jobs.gate import Gate
 from gateway.jobs.parts import Counter, Courier, Shop
 from gateway.jobs.view import Frame
@@ -158,7 +158,7 @@ async def shop(built: House) -> AsyncIterator[Shop]:
 
 
 def _courier(built: House) -> Courier:
-    for outcome in (*delivery.Outcome, delivery.DEAD):
+    for outcome in (*tries.Outcome, tries.DEAD):
         # There from the start on, so that the first of its kind is seen as a rise.
         built.metrics.webhook_deliveries.labels(str(outcome))
     return Courier(

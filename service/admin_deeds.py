@@ -6,7 +6,7 @@ neither a web framework nor a deed.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -211,10 +211,15 @@ def moment(name: str, text: str) -> datetime:
     """The moment of that text, in RFC 3339; ``InvalidParameter`` names the field."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise errors.InvalidParameter(f"{name}: use a moment such as 2026-11-23T12:00:00Z", param=name)
+        # At either end of the calendar there are times that UTC cannot spell: an OverflowError.
+        return _zoned(at).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise errors.InvalidParameter(f"{name}: use a moment such as 2026-11-23T12:00:00Z", param=name) from None
+
+
+def _zoned(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
     return at
 
 

@@ -14,7 +14,7 @@ from gateway.ledger import budgets, statement
 from gateway.tenancy import audit, keys, teams
 from gateway.tenancy.authority import Authority
 from gateway.tenancy.teams import Team
-from service import admin_budgets, admin_shapes, admin_views, admin_webhooks
+from service import admin_budgets, admin_shapes, admin_views, webhook_shapes
 from service.admin_bodies import PolicyWanted, TeamChange, TeamWanted
 from service.admin_deeds import PAGE, Ask, Deed, Office, operation, place
 
@@ -131,7 +131,7 @@ async def _changed(office: Office, tx: AsyncConnection, team: Team, wanted: Team
     if wanted.policy is not UNSET:
         team = await teams.set_policy(tx, team.id, _policy(office, wanted.policy))
     if wanted.webhook_url is not UNSET:
-        url = admin_webhooks.checked(office, "webhookUrl", wanted.webhook_url)
+        url = webhook_shapes.checked(office, "webhookUrl", wanted.webhook_url)
         team = await teams.set_webhook(tx, team.id, url)
     return team
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, money
 from gateway.images.model import Model
-from gateway.jobs import account, admin, pace, pauses, pricing
+from gateway.jobs import account, admin, pauses, pricing
 from gateway.jobs.pauses import Scope
 from gateway.storage import schema
 from gateway.tenancy import audit, teams
@@ -32,8 +33,17 @@ async def _status(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
 async def _shown(office: Office, row: sa.Row[Any]) -> dict[str, Any]:
     """The account, and how fast it is asked."""
     allowed = office.settings.upstream_rpm
-    present = None if office.redis is None else await pace.present_rpm(Pacer(office.redis, allowed))
+    present = None if office.redis is None else await _present_rpm(Pacer(office.redis, allowed))
     return {**_account(row), "requestsPerMinute": present, "requestsPerMinuteAllowed": allowed}
+
+
+async def _present_rpm(pacer: Pacer) -> float | None:
+    """How many requests a minute the budget allows now, 0 while nobody asks; none without Redis' word."""
+    try:
+        standing = await pacer.standing()
+    except (RedisError, OSError, TimeoutError):
+        return None
+    return 0.0 if standing.halted_s else round(standing.rpm, 1)
 
 
 async def _resume_upstream(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from gateway import errors, money
 from gateway.clock import rfc3339, rfc3339_ms
-from gateway.jobs import settlement
-from gateway.jobs.attempts import Outcome
+from gateway.jobs import outcomes
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import ENDED, State
 from gateway.ledger.budgets import Standing
@@ -121,7 +121,7 @@ def job_line(job: Job, team_name: str) -> dict[str, Any]:
 def _settles_at(job: Job) -> datetime | None:
     if job.state is not State.SUBMISSION_UNKNOWN or job.submitted_at is None:
         return None
-    return job.submitted_at + settlement.AFTER
+    return job.submitted_at + outcomes.SETTLED_AFTER
 
 
 def job_more(job: Job, team_name: str) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def attempt(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
         "ageS": round((now - row.opened_at).total_seconds(), 1),
         "answeredAt": moment_ms(row.answered_at),
         "lookedAt": moment_ms(row.looked_at),
-        "settlesAt": rfc3339(row.opened_at + settlement.AFTER) if unknown else None,
+        "settlesAt": rfc3339(row.opened_at + outcomes.SETTLED_AFTER) if unknown else None,
         "hold": money.credits(row.hold_micros),
         "cost": None if row.cost_micros is None else money.credits(row.cost_micros),
         "upstreamJobId": row.upstream_job_id,

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import errors
 from gateway.jobs import delivery_log, queue
 from gateway.jobs.announce import Delivery, Status
-from gateway.jobs.delivery import Outcome
+from gateway.jobs.tries import Outcome
 from gateway.tenancy import audit, teams
 from gateway.tenancy.authority import Authority
 from gateway.tenancy.teams import Team
-from gateway.webhooks import team_secrets, urls
+from gateway.webhooks import team_secrets
 from service import admin_views, webhook_shapes
 from service.admin_deeds import PAGE, Ask, Deed, Office, choice, operation, place
 from service.webhook_shapes import SecretRotation, WebhookWanted
@@ -26,18 +26,13 @@ _DELIVERY: Final = place("delivery", "The delivery's id, which is the `webhook-i
 _MANAGE: Final = "A key with the scope `manage` may do this within its own team."
 
 
-def checked(office: Office, param: str, url: str | None) -> str | None:
-    """The URL, if webhooks may be sent there; an ``InvalidParameter`` says why not."""
-    return None if url is None else urls.check(url, office.settings.webhook_allow_nets, param=param)
-
-
 async def _read(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
     async with office.database.read() as connection:
         return await _shown(connection, office, await _team(connection, given, ask))
 
 
 async def _put(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
-    url = checked(office, "url", ask.read(WebhookWanted).url)
+    url = webhook_shapes.checked(office, "url", ask.read(WebhookWanted).url)
     async with office.database.write() as tx:
         before = await _team(tx, given, ask)
         after = await teams.set_webhook(tx, before.id, url)

@@ -22,6 +22,7 @@ from gateway.settings import values
 from gateway.settings.values import Purpose, Settings
 from gateway.telemetry import logs
 from service import app
+from service.connection import Connection
 from service.readiness import Readiness
 
 #: Longer than the 60 s after which common load balancers drop an idle connection: they must be the first to.
@@ -93,7 +94,7 @@ def build(house: House) -> "Server":
     config = uvicorn.Config(
         app.create(house, readiness),
         loop="none",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",  # the house is open before the server begins and closes after it
         interface="asgi3",

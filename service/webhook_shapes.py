@@ -8,18 +8,23 @@ from msgspec import Meta
 
 from gateway.clock import rfc3339, rfc3339_ms
 from gateway.jobs.announce import Delivery, Status
-from gateway.jobs.delivery import Outcome
-from gateway.webhooks import team_secrets
+from gateway.jobs.tries import Outcome
+from gateway.webhooks import team_secrets, urls
 from gateway.webhooks.team_secrets import Secret
 from service import admin_views
 from service.admin_bodies import WebhookUrl
-from service.admin_deeds import Wanted
+from service.admin_deeds import Office, Wanted
 from service.wire import At, Shape, Text
 
 #: What a try came to, by this name when nobody can tell: it is under way, or its worker died.
 UNKNOWN: Final = "unknown"
 
 State = Literal["pending", "retrying", "delivered", "dead", "superseded"]
+
+
+def checked(office: Office, param: str, url: str | None) -> str | None:
+    """The URL, if webhooks may be sent there; an ``InvalidParameter`` says why not."""
+    return None if url is None else urls.check(url, office.settings.webhook_allow_nets, param=param)
 
 
 class SecretBody(Shape):

@@ -1,1 +1,1 @@
-"""Whether a request may come in now: limits, policy and the pace of the upstream account."""
+"""Whether a request may come in now: the pace of keys and teams, the length of the queue, policy and moderation."""

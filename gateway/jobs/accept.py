@@ -15,7 +15,7 @@ from gateway.admission import depth
 from gateway.admission.rate import Standing
 from gateway.images import parameters, price
 from gateway.images.model import Model
-from gateway.jobs import gate, idempotency, lookup, orders, pricing, record
+from gateway.jobs import gate, idempotency, lookup, orders, pricing, record, states
 from gateway.jobs.gate import Admit, Admitted
 from gateway.jobs.idempotency import Ticket
 from gateway.jobs.orders import Order
@@ -26,9 +26,6 @@ from gateway.ledger import book, budgets, entries
 from gateway.ledger.book import Hold
 from gateway.storage import tables
 from gateway.tenancy import audit
-
-#: Nobody listens any more after a day, and would pay for what nobody reads.
-LONGEST_QUEUE = timedelta(hours=24)
 
 #: Built once: with its values beside it, it is neither built nor hashed anew for each order.
 _INSERT = tables.jobs.insert().returning(tables.jobs)
@@ -82,12 +79,15 @@ async def accept(
             accepted = await _create(tx, draft, now)
             if asked is not None:
                 await idempotency.keep(tx, caller.team_id, asked, accepted.job.id, now)
-    except sa.exc.IntegrityError:
-        # Another request with this key was quicker; it has committed by now, or it never will.
+    except (sa.exc.IntegrityError, errors.BudgetExhausted, errors.RateLimited) as refusal:
+        # Another request with this key may have been quicker; it has committed by now, or it never will. Then it took
+        # the very credits, or the place in the line, that this one was refused for.
         earlier = None if asked is None else await _earlier(counter, caller, asked, now)
-        if earlier is None:
+        if earlier is not None:
+            return earlier
+        if isinstance(refusal, sa.exc.IntegrityError):
             raise errors.RequestInFlight(param="Idempotency-Key", retry_after_s=1) from None
-        return earlier
+        raise
     await counter.queue.submit(hint=accepted.job.id)
     return accepted
 
@@ -144,7 +144,7 @@ async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted
             "hold_micros": hold_micros,
             "created_at": now,
             "due_at": now,
-            "queue_deadline_at": now + min(timedelta(seconds=patience_s), LONGEST_QUEUE),
+            "queue_deadline_at": now + min(timedelta(seconds=patience_s), states.LONGEST_QUEUE),
         },
     )
     job = record.job(row.one())

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import ids
-from gateway.jobs.attempts import Outcome
+from gateway.jobs.outcomes import Outcome
 from gateway.storage import schema, tables
 from gateway.storage.columns import Moment
 from gateway.upstream.answers import Refusal
@@ -36,12 +36,16 @@ async def rest(tx: AsyncConnection, refusal: Refusal, now: datetime) -> None:
 
 
 async def _pause(tx: AsyncConnection, reason: str, now: datetime) -> None:
-    """Submit nothing for a while; ``held_since_at`` stays that of the first refusal in a row."""
+    """Submit nothing for a while; ``held_since_at`` stays that of the first refusal in a row.
+
+    A refusal by what is taken for the wrong account says nothing about ours, whose jobs still wait.
+    """
     log.error("submitting_paused", reason=reason)
+    wrong = sa.and_(_account.c.pause_reason == WRONG_ACCOUNT, _account.c.paused_until > now)
     await tx.execute(
         _account.update().values(
             paused_until=now + PAUSE,
-            pause_reason=reason,
+            pause_reason=sa.case((wrong, _account.c.pause_reason), else_=reason),
             held_since_at=sa.func.coalesce(_account.c.held_since_at, sa.literal(now, Moment())),
         )
     )
@@ -81,8 +85,20 @@ async def open_breaker(tx: AsyncConnection, now: datetime) -> None:
     )
 
 
+async def answered(tx: AsyncConnection, now: datetime) -> None:
+    """Submit again, since the upstream answered a POST in order; it may have been the trial that a pause waits for.
+
+    A POST that was on its way when the account was taken for the wrong one proves nothing: that one takes orders too.
+    """
+    known = await schema.lock_account(tx)
+    await tx.execute(_account.update().values(breaker_failures=0, breaker_until=None))
+    wrong = known.pause_reason == WRONG_ACCOUNT
+    if not wrong or known.paused_until is None or known.paused_until <= now:
+        await tx.execute(_account.update().values(paused_until=None, pause_reason=None))
+
+
 async def resume(tx: AsyncConnection) -> None:
-    """Submit again: the upstream answered in order, or an operator says so. What was held is seen to by a sweep."""
+    """Submit again: an operator says so. What was held is seen to by a sweep."""
     await tx.execute(
         _account.update().values(breaker_failures=0, breaker_until=None, paused_until=None, pause_reason=None)
     )

@@ -1,12 +1,12 @@
 """The intent: the row that says "a paid POST may have been sent", committed before the POST. Sends nothing."""
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import record
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
@@ -18,44 +18,6 @@ QUIET = timedelta(seconds=client.SUBMIT_DEADLINE_S + 60)
 
 _job = tables.jobs
 _attempt = tables.attempts
-
-
-class Outcome(StrEnum):
-    """What became of an attempt."""
-
-    #: The intent is committed and no answer is booked.
-    OPEN = "open"
-    ACCEPTED = "accepted"
-    #: Taken and paid for, while the job went on by another attempt: its picture is not delivered.
-    ORPHANED = "orphaned"
-    #: The request itself was refused for good.
-    REJECTED = "rejected"
-    #: Surely not accepted; the job went back to the queue under the next number.
-    REFUSED = "refused"
-    #: The answer was lost.
-    UNKNOWN = "unknown"
-    #: Unknown, and settled as charged.
-    SETTLED_CHARGED = "settled_charged"
-    #: Unknown, and settled as not charged.
-    SETTLED_FREE = "settled_free"
-
-
-class Evidence(StrEnum):
-    """What ended the doubt about an attempt."""
-
-    #: The answer to its POST came after all.
-    LATE_ANSWER = "late_answer"
-    #: The upstream called about a job, which a reading of that job confirmed.
-    WEBHOOK = "webhook"
-    #: The upstream's list of jobs shows one that can only be its own.
-    JOB_LIST = "job_list"
-    #: The upstream's list of jobs, read whole, shows none that could be its own.
-    NOT_LISTED = "not_listed"
-    #: The upstream's balance fell by what was spent with it, or without it.
-    BALANCE = "balance"
-    OPERATOR = "operator"
-    #: None, for a day.
-    TIME = "time"
 
 
 async def open(shop: Shop, job: Job, now: datetime, hook_digest: str | None = None) -> Job | None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import discovery, settlement
-from gateway.jobs.attempts import Evidence, Outcome
+from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import Failure, State

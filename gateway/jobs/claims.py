@@ -31,6 +31,9 @@ SLOT_LIFE = timedelta(minutes=15)
 #: more doubts than that before it is noticed.
 MOST_UNANSWERED = 5
 _SLOTS_FOR_ONE_UNANSWERED = 100
+#: A job whose step broke off for no reason that is known would break off again, and is first in its line: the others
+#: go before it for this long.
+SET_ASIDE = timedelta(minutes=1)
 
 _job = tables.jobs
 _team = tables.teams
@@ -266,25 +269,29 @@ async def _mark(tx: AsyncConnection, shop: Shop, job_id: str, state: State, now:
 
 @asynccontextmanager
 async def held(shop: Shop, job: Job) -> AsyncIterator[None]:
-    """Give the claim back, until that is written, when the step breaks off before its own last statement."""
+    """Give the claim back, until that is written, when the step breaks off before its own last statement.
+
+    What the store broke off can be taken at once, anything else only after ``SET_ASIDE``.
+    """
     try:
         yield
-    except Exception:
+    except Exception as error:
+        due_at = None if isinstance(error, errors.StoreUnavailable) else shop.clock.now() + SET_ASIDE
         async for attempt in stamina.retry_context(
             on=errors.StoreUnavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
         ):
             with attempt:
-                await give_back(shop, job)
+                await give_back(shop, job, due_at)
         raise
 
 
-async def give_back(shop: Shop, job: Job) -> None:
-    """End a claim whose step did not come to its end, so that the job can be taken at once."""
+async def give_back(shop: Shop, job: Job, due_at: datetime | None = None) -> None:
+    """End a claim whose step did not come to its end, so that the job can be taken at once, or when it is due."""
     async with shop.database.write() as tx:
         freed = await tx.execute(
             _job.update()
             .where(_job.c.id == job.id, _job.c.claim == job.claim, _job.c.state == job.state)
-            .values(claim=None, claimed_by=None, claimed_at=None)
+            .values(claim=None, claimed_by=None, claimed_at=None, due_at=job.due_at if due_at is None else due_at)
         )
         if freed.rowcount and job.state is State.QUEUED:
             await give_turn_back(tx, job)

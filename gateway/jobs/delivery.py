@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from gateway.jobs.accept import Caller
 from gateway.jobs.announce import Delivery, Status
 from gateway.jobs.parts import Shop
 from gateway.jobs.states import State
+from gateway.jobs.tries import DEAD, Outcome
 from gateway.jobs.view import Frame
 from gateway.storage import outbox, tables
 from gateway.webhooks import backoff, signature, team_secrets
@@ -49,33 +49,6 @@ _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 log = structlog.get_logger(__name__)
 
 
-class Outcome(StrEnum):
-    """What one try came to: a closed set, since it labels a metric."""
-
-    DELIVERED = "delivered"
-    #: The receiver answered 410: it wants no more of this.
-    GONE = "gone"
-    REDIRECT = "redirect"
-    #: Any other answer that is not a 2xx.
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    CONNECT = "connect"
-    CUT = "cut"
-    UNRESOLVED = "unresolved"
-    #: The URL leads to an address that may not be called, so no connection was made.
-    FORBIDDEN = "refused_address"
-    BAD_URL = "bad_url"
-    #: The team has taken its address away.
-    NO_URL = "no_url"
-    #: No secret of the team can be opened with ``TORII_SECRET_KEY``.
-    NO_SECRET = "no_secret"  # noqa: S105  a word, not a secret
-    SUPERSEDED = "superseded"
-    #: A part of ours failed.
-    INTERNAL = "internal"
-
-
-#: Counted beside the last try's own outcome when a message is given up.
-DEAD: Final = "dead"
 _FAULTS: Final = MappingProxyType(
     {
         Fault.BAD_URL: Outcome.BAD_URL,
@@ -133,12 +106,9 @@ async def deliver(shop: Shop) -> None:
 
 async def due_teams(connection: AsyncConnection, now: datetime) -> list[str]:
     """The teams that have messages due and calls left, those with the fewest calls under way first."""
-    claimed = (
-        sa.select(_delivery.c.team_id, sa.func.count().label("calls"))
-        .where(_delivery.c.claimed_by > "")
-        .group_by(_delivery.c.team_id)
-    )
-    calls = Counter({row.team_id: row.calls for row in await connection.execute(claimed)})
+    # Few, and counted here: to have them in groups SQLite would walk through all deliveries of all teams.
+    claimed = sa.select(_delivery.c.team_id).where(_delivery.c.claimed_by > "")
+    calls = Counter((await connection.execute(claimed)).scalars())
     # By two looks into the index for each team, however many messages lie there.
     waiting = sa.or_(*(_next(_team.c.id, status, now).correlate(_team).exists() for status in announce.OPEN))
     found = (await connection.execute(sa.select(_team.c.id).where(waiting))).scalars().all()

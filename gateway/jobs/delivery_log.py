@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import errors
 from gateway.jobs import announce, lookup
 from gateway.jobs.announce import Delivery, Status
-from gateway.jobs.delivery import Outcome
 from gateway.jobs.parts import Counter
 from gateway.jobs.states import ENDED
+from gateway.jobs.tries import Outcome
 from gateway.storage import outbox, pages
 from gateway.storage.pages import Slice
 from gateway.tenancy import audit

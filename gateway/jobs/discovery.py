@@ -1,7 +1,7 @@
 """An unknown attempt's upstream job has turned up: written, and the workers told. Looks for nothing itself."""
 
 from gateway.jobs import settlement, verdicts
-from gateway.jobs.attempts import Evidence, Outcome
+from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Job

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs.attempts import Evidence, Outcome
 from gateway.jobs.matching import Doubt
+from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.storage import tables
 from gateway.upstream import client
 
@@ -40,29 +40,23 @@ class Known:
     looked_up: bool
 
 
-def wanted(now: datetime) -> sa.ColumnElement[bool]:
-    """The attempts for whose sake evidence is looked for."""
+async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, datetime] | None:
+    """When the oldest and the newest attempt for whose sake evidence is looked for were opened; none without any."""
+    unknown = _attempt.c.outcome == Outcome.UNKNOWN
     paid = sa.and_(
         _attempt.c.outcome == Outcome.SETTLED_CHARGED,
-        _attempt.c.evidence == Evidence.BALANCE,
         _attempt.c.opened_at > now - _PAID_FOR,
+        _attempt.c.evidence == Evidence.BALANCE,
     )
-    return sa.or_(_attempt.c.outcome == Outcome.UNKNOWN, paid)
-
-
-async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, datetime] | None:
-    """When the oldest and the newest of those attempts were opened; none if there are none."""
-    row = (
-        await connection.execute(
-            sa.select(sa.func.min(_attempt.c.opened_at), sa.func.max(_attempt.c.opened_at)).where(wanted(now))
-        )
-    ).one()
+    # Two questions: asked each second, and one with an "or" in it walks through all attempts.
+    opened = sa.union_all(*(sa.select(_attempt.c.opened_at).where(kind) for kind in (unknown, paid))).subquery()
+    row = (await connection.execute(sa.select(sa.func.min(opened.c.opened_at), sa.func.max(opened.c.opened_at)))).one()
     return None if row[0] is None else (row[0], row[1])
 
 
 async def rivals(connection: AsyncConnection, since: datetime, now: datetime) -> list[Doubt]:
     """All attempts whose job a list may show without our knowing: unknown, under way, or settled without one."""
-    near = sa.and_(_attempt.c.outcome.in_(_SETTLED), _attempt.c.opened_at >= since - _NEARBY)
+    waiting = (Outcome.OPEN, Outcome.UNKNOWN)
     columns: tuple[sa.ColumnElement[Any], ...] = (
         *(_attempt.c[name] for name in ("job_id", "number", "outcome", "reason", "opened_at", "quiet_at")),
         *(_job.c[name] for name in ("team_id", "key_id", "model", "parameters")),
@@ -70,7 +64,11 @@ async def rivals(connection: AsyncConnection, since: datetime, now: datetime) ->
     rows = await connection.execute(
         sa.select(*columns)
         .join_from(_attempt, _job, _job.c.id == _attempt.c.job_id)
-        .where(sa.or_(_attempt.c.outcome.in_([Outcome.OPEN, Outcome.UNKNOWN]), near))
+        .where(
+            # All four by the index, before the "or" that has none.
+            _attempt.c.outcome.in_([*waiting, *_SETTLED]),
+            sa.or_(_attempt.c.outcome.in_(waiting), _attempt.c.opened_at >= since - _NEARBY),
+        )
         .order_by(_attempt.c.opened_at.desc())
         .limit(MOST + 1)
     )

@@ -5,6 +5,7 @@ and what is still unknown may be sent once more where the team chose that. Every
 guarded by the attempt's row; a turn that breaks off is simply taken again.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -12,10 +13,10 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import account, balance, discovery, doubts, hints, listing, matching, resubmission, settlement
-from gateway.jobs.attempts import Evidence
 from gateway.jobs.doubts import Known
 from gateway.jobs.listing import Reading
 from gateway.jobs.matching import Doubt, Seen
+from gateway.jobs.outcomes import Evidence
 from gateway.jobs.parts import Shop
 from gateway.storage import tables
 from gateway.upstream.joblist import Silent
@@ -120,7 +121,9 @@ async def _apply(shop: Shop, reading: Reading, since: datetime, known: list[Know
     ]
     free = tuple(job for job in reading.jobs if job.upstream_job_id not in taken)
     whole_since = reading.whole_since if listing.complete(reading, before) else None
-    decision = matching.decide(everyone, Seen(free, reading.begun_at, whole_since, reading.skew))
+    # Many doubts and a long list take seconds of CPU, in which a worker must go on beating.
+    seen = Seen(free, reading.begun_at, whole_since, reading.skew)
+    decision = await asyncio.to_thread(matching.decide, everyone, seen)
     for doubt, job in decision.matches:
         await discovery.discover(shop, doubt.job_id, doubt.number, job, Evidence.JOB_LIST)
     shown = {job.upstream_job_id for job in reading.jobs}

@@ -12,15 +12,16 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import discovery, hooks, pace
-from gateway.jobs.attempts import Evidence, Outcome
+from gateway.jobs.outcomes import SETTLED_AFTER, Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.states import State
 from gateway.storage import tables
 from gateway.upstream import answers, pacer
 from gateway.upstream.joblist import Listed, Sighting
 
-#: A job that was named and cannot be read yet is asked for again after this long, until the attempt is quiet.
+#: A job that was named and cannot be read yet is asked for again after this long, and more rarely once it is older.
 AGAIN = timedelta(seconds=5)
+_AGAIN_SHARE = 0.1
 #: Nobody else verifies it meanwhile.
 _LEASE = timedelta(seconds=20)
 #: By how much the upstream's clock may differ: the time that a single job shows only speaks against a stranger's.
@@ -81,7 +82,7 @@ async def _verify(shop: Shop, row: sa.Row[Any], now: datetime) -> None:
         log.warning("hint_not_believed", job_id=row.job_id, attempt=row.number)
         await _done(shop, row, hinted_upstream_job_id=None)
     else:
-        await _again(shop, row, now + AGAIN)
+        await _again(shop, row, now + max(AGAIN, (now - row.opened_at) * _AGAIN_SHARE))
 
 
 def _fits(row: sa.Row[Any], seen: Listed) -> bool:
@@ -91,8 +92,10 @@ def _fits(row: sa.Row[Any], seen: Listed) -> bool:
 
 
 def _hopeless(seen: Sighting, row: sa.Row[Any], now: datetime) -> bool:
-    """Whether asking again is of no use: there is no such job, and there was time enough for it to appear."""
-    return isinstance(seen, answers.Missing) and now >= row.quiet_at
+    """Whether asking again is of no use: there is no such job, or none that can be read, and there was time enough."""
+    if isinstance(seen, answers.Missing):
+        return bool(now >= row.quiet_at)
+    return bool(now >= row.opened_at + SETTLED_AFTER)
 
 
 async def _write(shop: Shop, row: sa.Row[Any], **values: object) -> bool:

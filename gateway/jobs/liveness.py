@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.clock import Clock
-from gateway.jobs.attempts import Outcome
+from gateway.jobs.outcomes import Outcome
 from gateway.storage import tables
 from gateway.storage.database import Database
 

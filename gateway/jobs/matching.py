@@ -36,6 +36,10 @@ class Doubt:
     ready: bool = True
 
 
+def _key(doubt: Doubt) -> tuple[str, int]:
+    return doubt.job_id, doubt.number
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a list showed, its times by our own clock."""
@@ -60,15 +64,21 @@ class Decision:
 
 def decide(doubts: Sequence[Doubt], seen: Seen) -> Decision:
     """Read the list for all doubts at once; each rival for a job must be among them."""
-    edges = [(doubt, job) for doubt in doubts for job in seen.jobs if _fits(doubt, job, seen) and _says(doubt, job)]
+    jobs = [(job, _words(job.prompt)) for job in seen.jobs]
+    edges = [
+        (doubt, job)
+        for doubt, ours in ((doubt, _words(doubt.prompt)) for doubt in doubts)
+        for job, shown in jobs
+        if _fits(doubt, job, seen) and _says(ours, shown)
+    ]
     matches = [match for group in _groups(edges) for match in _pair(group, seen)]
     taken = {job.upstream_job_id for _, job in matches}
-    found = {(doubt.job_id, doubt.number) for doubt, _ in matches}
+    found = {_key(doubt) for doubt, _ in matches}
     left = [job for job in seen.jobs if job.upstream_job_id not in taken]
     absent = [
         doubt
         for doubt in doubts
-        if (doubt.job_id, doubt.number) not in found and _absent(doubt, seen) and not _blocked(doubt, left, seen)
+        if _key(doubt) not in found and _absent(doubt, seen) and not _blocked(doubt, left, seen)
     ]
     return Decision(tuple(matches), tuple(absent))
 
@@ -82,11 +92,14 @@ def _fits(doubt: Doubt, job: Listed, seen: Seen) -> bool:
     return doubt.opened_at - seen.skew <= job.created_at <= doubt.quiet_at + seen.skew
 
 
-def _says(doubt: Doubt, job: Listed) -> bool:
+def _words(prompt: str | None) -> str | None:
+    return None if prompt is None else " ".join(prompt.split())
+
+
+def _says(ours: str | None, shown: str | None) -> bool:
     """Whether the prompt that is shown is the attempt's; true where none is."""
-    if job.prompt is None or doubt.prompt is None:
+    if shown is None or ours is None:
         return True
-    shown, ours = " ".join(job.prompt.split()), " ".join(doubt.prompt.split())
     for cut in _CUT:
         if shown.endswith(cut) and ours.startswith(shown.removesuffix(cut).rstrip()):
             return True
@@ -113,19 +126,33 @@ class _Group:
     fits: set[tuple[str, int, str]]
 
     def pairs(self, doubt: Doubt, job: Listed) -> bool:
-        return (doubt.job_id, doubt.number, job.upstream_job_id) in self.fits
+        return (*_key(doubt), job.upstream_job_id) in self.fits
 
 
 def _groups(edges: Sequence[tuple[Doubt, Listed]]) -> list[_Group]:
-    groups: list[_Group] = []
+    """What hangs together, found in time that grows with the edges alone: a list without times makes very many."""
+    by_doubt: dict[tuple[str, int], tuple[Doubt, list[Listed]]] = {}
+    by_job: dict[str, list[tuple[str, int]]] = {}
     for doubt, job in edges:
-        touched = [group for group in groups if doubt in group.doubts or job in group.jobs]
-        merged = _Group([doubt], [job], {(doubt.job_id, doubt.number, job.upstream_job_id)})
-        for group in touched:
-            merged.doubts += [other for other in group.doubts if other not in merged.doubts]
-            merged.jobs += [other for other in group.jobs if other not in merged.jobs]
-            merged.fits |= group.fits
-        groups = [group for group in groups if group not in touched] + [merged]
+        by_doubt.setdefault(_key(doubt), (doubt, []))[1].append(job)
+        by_job.setdefault(job.upstream_job_id, []).append(_key(doubt))
+    groups: list[_Group] = []
+    while by_doubt:
+        group = _Group([], [], set())
+        waiting = [next(iter(by_doubt))]
+        while waiting:
+            found = by_doubt.pop(waiting.pop(), None)
+            if found is None:
+                continue
+            doubt, jobs = found
+            group.doubts.append(doubt)
+            for job in jobs:
+                group.fits.add((*_key(doubt), job.upstream_job_id))
+                rivals = by_job.pop(job.upstream_job_id, None)
+                if rivals is not None:
+                    group.jobs.append(job)
+                    waiting += rivals
+        groups.append(group)
     return groups
 
 
@@ -142,24 +169,25 @@ def _pair(group: _Group, seen: Seen) -> list[tuple[Doubt, Listed]]:
 
 def _forced(group: _Group) -> list[tuple[Doubt, Listed]]:
     """Pair what has only one partner left, until all are paired: then no other pairing exists."""
-    doubts, jobs = list(group.doubts), list(group.jobs)
+    doubts, jobs = {_key(doubt): doubt for doubt in group.doubts}, {job.upstream_job_id: job for job in group.jobs}
+    partners: dict[tuple[str, int], set[str]] = {key: set() for key in doubts}
+    rivals: dict[str, set[tuple[str, int]]] = {job_id: set() for job_id in jobs}
+    for doubt_id, number, job_id in group.fits:
+        partners[doubt_id, number].add(job_id)
+        rivals[job_id].add((doubt_id, number))
     pairs: list[tuple[Doubt, Listed]] = []
-    while doubts:
-        single = _single(group, doubts, jobs)
-        if single is None:
+    single = [key for key, own in partners.items() if len(own) == 1]
+    while single:
+        key = single.pop()
+        if not partners[key]:
             return []
-        pairs.append(single)
-        doubts.remove(single[0])
-        jobs.remove(single[1])
-    return pairs
-
-
-def _single(group: _Group, doubts: Sequence[Doubt], jobs: Sequence[Listed]) -> tuple[Doubt, Listed] | None:
-    for doubt in doubts:
-        own = [job for job in jobs if group.pairs(doubt, job)]
-        if len(own) == 1:
-            return doubt, own[0]
-    return None
+        (job_id,) = partners[key]
+        pairs.append((doubts[key], jobs[job_id]))
+        for rival in rivals[job_id] - {key}:
+            partners[rival].discard(job_id)
+            if len(partners[rival]) == 1:
+                single.append(rival)
+    return pairs if len(pairs) == len(doubts) else []
 
 
 def _in_order(group: _Group, seen: Seen) -> list[tuple[Doubt, Listed]]:

@@ -4,7 +4,6 @@ import structlog
 from redis.exceptions import RedisError
 
 from gateway.jobs.parts import Shop
-from gateway.upstream.pacer import Pacer
 
 #: Without Redis nothing is nudged either; what was under way waits this long and asks again.
 _BLIND_WAIT_S = 1.0
@@ -27,12 +26,3 @@ async def give_back(shop: Shop, *, stalled: bool = False) -> None:
         await shop.pacer.give_back(stalled=stalled)
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("pacer_unavailable", reason=type(error).__name__)
-
-
-async def present_rpm(pacer: Pacer) -> float | None:
-    """How many requests a minute the budget allows now, 0 while nobody asks; none without Redis' word."""
-    try:
-        standing = await pacer.standing()
-    except (RedisError, OSError, TimeoutError):
-        return None
-    return 0.0 if standing.halted_s else round(standing.rpm, 1)

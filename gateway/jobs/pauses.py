@@ -14,7 +14,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import accept
+from gateway.jobs import states
 from gateway.jobs.states import State
 from gateway.storage import schema, tables
 from gateway.storage.columns import Moment
@@ -130,7 +130,7 @@ async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> Non
     start = sa.case((_job.c.created_at > over.since_at, _job.c.created_at), else_=_moment(over.since_at))
     pushed = _least(
         _later(tx, _job.c.queue_deadline_at, start, end),
-        _later(tx, _job.c.created_at, _moment(at), _moment(at + accept.LONGEST_QUEUE)),
+        _later(tx, _job.c.created_at, _moment(at), _moment(at + states.LONGEST_QUEUE)),
     )
     push = _job.update().where(_job.c.state == State.QUEUED, end > start).values(queue_deadline_at=pushed)
     if over.scope is Scope.MODEL:

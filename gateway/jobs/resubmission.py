@@ -14,8 +14,8 @@ from gateway import errors
 from gateway.admission import policy
 from gateway.admission.policy import OnUnknown
 from gateway.jobs import balance, discovery, settlement, verdicts
-from gateway.jobs.attempts import Outcome
 from gateway.jobs.bearing import Bearing
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State

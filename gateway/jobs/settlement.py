@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import errors
 from gateway.clock import Clock
 from gateway.jobs import attempts, drift, endings, record, verdicts
-from gateway.jobs.attempts import Evidence, Outcome
 from gateway.jobs.bearing import Bearing
+from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
 from gateway.jobs.verdicts import Case
@@ -23,9 +23,6 @@ from gateway.ledger import book
 from gateway.storage import tables
 from gateway.storage.database import Database
 from gateway.upstream import answers
-
-#: Without evidence an unknown submission counts as charged after this long.
-AFTER = timedelta(hours=24)
 
 _job = tables.jobs
 _attempt = tables.attempts

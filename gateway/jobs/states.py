@@ -1,5 +1,6 @@
 """The states of a job, the ways between them, and what each looks like on the wire. Pure."""
 
+from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -50,6 +51,9 @@ class Failure(StrEnum):
     #: Its caller took it back before it was sent.
     CANCELLED = "cancelled"
 
+
+#: Nobody listens any more after a day in the queue, and would pay for what nobody reads.
+LONGEST_QUEUE: Final = timedelta(hours=24)
 
 ENDED: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 

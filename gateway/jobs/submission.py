@@ -139,7 +139,7 @@ async def _withdraw(shop: Shop, job: Job, failure: Failure, message: str) -> Non
     """End a claimed job that can no longer be sent as it was accepted; its hold goes back, and its team's turn."""
     now = shop.clock.now()
     async with shop.database.write() as tx:
-        ended = await endings.fail(tx, job, failure, f"{message}; nothing was charged", now)
+        ended = await endings.fail(tx, job, failure, f"{message}; nothing was charged", now, held=True)
         if ended is not None:
             await claims.give_turn_back(tx, job)
             await book.release(tx, await book.find(tx, job.id, job.attempt), now)

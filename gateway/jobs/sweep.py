@@ -12,7 +12,6 @@ import sqlalchemy as sa
 import structlog
 
 from gateway.jobs import (
-    accept,
     account,
     attempts,
     booking,
@@ -22,11 +21,13 @@ from gateway.jobs import (
     evidence,
     idempotency,
     liveness,
+    outcomes,
     pauses,
     record,
     settlement,
+    states,
 )
-from gateway.jobs.attempts import Evidence, Outcome
+from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Job
@@ -109,7 +110,7 @@ def past_deadline(now: datetime) -> sa.Select[Any]:
             _job.c.state == State.QUEUED,
             # No deadline is later than a day, so the index of deadlines finds those that no pause holds any longer too.
             _job.c.queue_deadline_at <= now,
-            sa.or_(_job.c.created_at <= now - accept.LONGEST_QUEUE, sa.not_(pauses.holds())),
+            sa.or_(_job.c.created_at <= now - states.LONGEST_QUEUE, sa.not_(pauses.holds())),
         )
         .limit(_AT_ONCE)
     )
@@ -131,7 +132,7 @@ async def released(shop: Shop) -> None:
 
 async def _time_out(shop: Shop, job: Job) -> None:
     now = shop.clock.now()
-    failure = Failure.EXPIRED if now - job.created_at >= accept.LONGEST_QUEUE else Failure.QUEUE_TIMEOUT
+    failure = Failure.EXPIRED if now - job.created_at >= states.LONGEST_QUEUE else Failure.QUEUE_TIMEOUT
     async with shop.database.write() as tx:
         ended = await endings.fail(tx, job, failure, "it could not be started in time; nothing was charged", now)
         if ended is not None:
@@ -186,7 +187,10 @@ async def stuck(shop: Shop) -> None:
         )
         orphans = silent.all()
         held = await connection.execute(
-            sa.select(_job.c.id).where(_job.c.claimed_at < now - LONGEST_CLAIM, _job.c.state != State.SUBMITTING)
+            # By the claims, which have an index, and not by the moments, which have none.
+            sa.select(_job.c.id).where(
+                _job.c.claimed_by > "", _job.c.claimed_at < now - LONGEST_CLAIM, _job.c.state != State.SUBMITTING
+            )
         )
         forgotten = held.scalars().all()
     for orphan in orphans:
@@ -211,7 +215,7 @@ async def unknowns(shop: Shop) -> None:
     async with shop.database.read() as connection:
         rows = await connection.execute(
             sa.select(_attempt.c.job_id, _attempt.c.number).where(
-                _attempt.c.outcome == Outcome.UNKNOWN, _attempt.c.opened_at < now - settlement.AFTER
+                _attempt.c.outcome == Outcome.UNKNOWN, _attempt.c.opened_at < now - outcomes.SETTLED_AFTER
             )
         )
         old = rows.all()

@@ -13,8 +13,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import account, attempts, bearing, drift, endings, hooks, pricing, record
-from gateway.jobs.attempts import Evidence, Outcome
 from gateway.jobs.bearing import Bearing
+from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
 from gateway.ledger import book, statement
@@ -74,8 +74,11 @@ async def accepted(
         # It is spent already; the next one would be too.
         await pricing.block(tx, case.job.model, case.job.resolution, case.now)
     await _charge(tx, case, cost_micros)
-    late = None if case.outcome is Outcome.OPEN else Evidence.LATE_ANSWER
     apart = case.bearing is Bearing.APART
+    if case.job.state is State.QUEUED:
+        # The next attempt was not sent, and will not be.
+        await book.release(tx, await book.find(tx, case.job.id, case.job.attempt), case.now)
+    late = None if case.outcome is Outcome.OPEN else Evidence.LATE_ANSWER
     await attempts.close(
         tx,
         case.job.id,
@@ -95,14 +98,11 @@ async def accepted(
         await drift.explain(tx, fresh_micros, case.opened_at)
     if answer.status_code:
         # The upstream itself said so, and not evidence that was looked up.
-        await account.resume(tx)
+        await account.answered(tx, case.now)
     if apart:
         log.warning("picture_orphaned", job_id=case.job.id, attempt=case.number, cost_micros=cost_micros)
         await recost(tx, case.job.id)
         return None
-    if case.job.state is State.QUEUED:
-        # The next attempt was not sent, and will not be.
-        await book.release(tx, await book.find(tx, case.job.id, case.job.attempt), case.now)
     await recost(tx, case.job.id)
     return await _run(tx, case, answer)
 
@@ -166,7 +166,7 @@ async def rejected(tx: AsyncConnection, case: Case, answer: answers.Rejected) ->
         cost_micros=0,
         evidence=None if case.outcome is Outcome.OPEN else Evidence.LATE_ANSWER,
     )
-    await account.resume(tx)
+    await account.answered(tx, case.now)
     await _recost_if_settled(tx, case)
     if case.bearing is not Bearing.CARRIES or case.job.state is State.FAILED:
         # One that was settled has ended, and was told so; only its credits come back.
@@ -187,14 +187,18 @@ async def refused(tx: AsyncConnection, case: Case, answer: answers.Refused) -> J
         cost_micros=0,
         evidence=None if case.outcome is Outcome.OPEN else Evidence.LATE_ANSWER,
     )
-    await account.rest(tx, answer.refusal, case.now)
-    if answer.refusal is Refusal.HOOK_REFUSED:
-        await hooks.leave_out(tx, case.now)
+    job: Job | None = None
     if case.bearing is not Bearing.CARRIES or case.job.state is State.FAILED:
         await release(tx, case)
         await _recost_if_settled(tx, case)
-        return case.job if case.job.state is State.FAILED else None
-    return await requeue(tx, case, case.now + timedelta(seconds=_wait_s(answer, case.number)))
+        job = case.job if case.job.state is State.FAILED else None
+    else:
+        job = await requeue(tx, case, case.now + timedelta(seconds=_wait_s(answer, case.number)))
+    # The balances before the account, as everywhere, or two answers of one team wait for each other.
+    await account.rest(tx, answer.refusal, case.now)
+    if answer.refusal is Refusal.HOOK_REFUSED:
+        await hooks.leave_out(tx, case.now)
+    return job
 
 
 async def requeue(tx: AsyncConnection, case: Case, due_at: datetime) -> Job:

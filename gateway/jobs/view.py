@@ -11,7 +11,7 @@ from typing import Any
 from gateway import money
 from gateway.archive import links
 from gateway.clock import rfc3339, rfc3339_ms
-from gateway.jobs import settlement, states
+from gateway.jobs import outcomes, states
 from gateway.jobs.record import Image, Job
 from gateway.jobs.states import Failure, State
 from gateway.settings.keyring import DerivedKey
@@ -107,7 +107,7 @@ def _error(job: Job, frame: Frame, now: datetime) -> dict[str, Any] | None:
             "message": _PROVISIONAL,
             "retrySafe": False,
             "provisional": True,
-            "settlesAt": rfc3339(job.submitted_at + settlement.AFTER),
+            "settlesAt": rfc3339(job.submitted_at + outcomes.SETTLED_AFTER),
         }
     if job.error_code is None:
         return None

@@ -80,9 +80,17 @@ def _translated() -> Iterator[None]:
         raise _unavailable(error) from error
     except sa.exc.DBAPIError as error:
         # What is left to be raised as it is: a broken constraint, which callers expect, and bugs of ours.
-        if not error.connection_invalidated and isinstance(error, _OURS):
+        if not error.connection_invalidated and (isinstance(error, _OURS) or _refused_value(error)):
             raise
         raise _unavailable(error.orig or error) from error
+
+
+def _refused_value(error: sa.exc.DBAPIError) -> bool:
+    """Whether the store refuses a value: waiting for it does not help. SQLAlchemy has no class for asyncpg's word."""
+    # Of the server by its class of errors (22, data exception), of the driver itself as a ``ValueError``.
+    state = getattr(error.orig, "sqlstate", None)
+    cause = None if error.orig is None else error.orig.__cause__
+    return isinstance(cause, ValueError) or (isinstance(state, str) and state.startswith("22"))
 
 
 def _unavailable(cause: BaseException) -> errors.StoreUnavailable:

@@ -8,7 +8,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,7 +69,7 @@ def _read(cursor: str, order: Sequence[sa.Column[Any]]) -> list[sa.ColumnElement
     try:
         texts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [sa.literal(_value(text, column), column.type) for text, column in zip(texts, order, strict=True)]
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, OverflowError):
         raise errors.InvalidParameter("cursor: give the `nextCursor` of the page before", param="cursor") from None
 
 
@@ -81,4 +81,5 @@ def _value(text: object, column: sa.Column[Any]) -> object:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("a time without a zone")
-    return at
+    # At either end of the calendar there are times that UTC cannot spell: an OverflowError.
+    return at.astimezone(UTC)

@@ -158,7 +158,7 @@ attempts = sa.Table(
     sa.Column("hinted_upstream_job_id", sa.String(255), nullable=True),
     moment("hinted_at", nullable=True),
     moment("hint_due_at", nullable=True, index=True),
-    #: What ended the doubt; see ``gateway.jobs.attempts.Evidence``.
+    #: What ended the doubt; see ``gateway.jobs.outcomes.Evidence``.
     sa.Column("evidence", sa.String(24), nullable=True),
     #: While in doubt: the beginning of the last reading of the upstream's list, and of the first that did not show it.
     moment("looked_at", nullable=True),

@@ -22,6 +22,8 @@ FINAL_STATUSES = frozenset({400, 404, 413, 415, 422})
 _ACCEPTED_STATUSES = frozenset({200, 201, 202})
 _MAX_TEXT = 500
 _MAX_RETRY_AFTER_S = 3600.0
+#: The largest seed that a column holds; a larger one is true of no picture that could be asked for again.
+_MAX_SEED = (1 << 63) - 1
 #: A 403 is about money when its code or text says so (pixeldojo.md 2.5).
 _MONEY_WORDS = ("credit", "quota", "balance", "payment")
 
@@ -99,12 +101,21 @@ def _results(body: Mapping[str, Any]) -> tuple[answers.Result, ...]:
 
 
 def _result(item: object) -> answers.Result | None:
-    if isinstance(item, str) and item:
-        return answers.Result(item)
-    if isinstance(item, dict) and isinstance(item.get("url"), str) and item["url"]:
-        seed = item.get("seed")
-        return answers.Result(item["url"], seed if isinstance(seed, int) and not isinstance(seed, bool) else None)
+    if isinstance(item, str):
+        return answers.Result(item) if _storable(item) else None
+    if isinstance(item, dict) and isinstance(item.get("url"), str) and _storable(item["url"]):
+        return answers.Result(item["url"], _seed(item.get("seed")))
     return None
+
+
+def _storable(url: str) -> bool:
+    return bool(url) and url.isprintable()
+
+
+def _seed(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if -_MAX_SEED <= value <= _MAX_SEED else None
 
 
 def text(answer: Answer) -> str:
@@ -117,8 +128,11 @@ def _error_text(body: Mapping[str, Any]) -> str | None:
     candidates = [error.get("message"), error.get("code")] if isinstance(error, dict) else [error]
     candidates += [body.get("message"), body.get("detail")]
     for candidate in candidates:
-        if isinstance(candidate, str) and candidate.strip():
-            return " ".join(candidate.split())[:_MAX_TEXT]
+        if isinstance(candidate, str):
+            # PostgreSQL keeps no U+0000, and nobody reads the other control characters.
+            words = "".join(sign if sign.isprintable() else " " for sign in candidate).split()
+            if words:
+                return " ".join(words)[:_MAX_TEXT]
     return None
 
 
@@ -140,10 +154,10 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
         try:
             at = parsedate_to_datetime(said)
             wait = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
-        except ValueError:
+        except (ValueError, OverflowError):
             wait = None
     reset = headers.get("x-ratelimit-reset", "").strip()
-    if wait is None and headers.get("x-ratelimit-remaining", "").strip() == "0" and reset.isdigit():
+    if wait is None and headers.get("x-ratelimit-remaining", "").strip() == "0" and reset.isascii() and reset.isdigit():
         wait = float(reset[:12]) - now.timestamp()
     return None if wait is None else min(max(wait, 0.0), _MAX_RETRY_AFTER_S)
 
@@ -154,18 +168,18 @@ def moment(value: object) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return at.astimezone(UTC) if at.tzinfo else None
 
 
 def date(headers: Mapping[str, str]) -> datetime | None:
     """The upstream's clock when it answered, by its ``Date`` (RFC 9110 6.6.1), in whole seconds; none if not said."""
     try:
         at = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
 
 
 def micros(value: object) -> int | None:

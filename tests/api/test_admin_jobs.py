@@ -7,7 +7,7 @@ import pytest
 
 from gateway import ids
 from gateway.jobs import account
-from gateway.jobs.attempts import Outcome
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.states import State
 from gateway.ledger import proof
 from gateway.storage import tables

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from gateway import errors, ids
 from gateway.images import catalogue
 from gateway.jobs import accept, queue
-from gateway.jobs.attempts import Outcome
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Job
 from gateway.jobs.states import State

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from gateway import errors
 from gateway.jobs import accept, idempotency, sweep
 from gateway.jobs.states import State
+from gateway.ledger import budgets
+from gateway.ledger.budgets import Budget, Window
 from gateway.storage import tables
 from tests.support.emulator import EmulatorProcess
 from tests.support.rig import MODEL, Rig
@@ -94,3 +96,16 @@ def test_bare_and_quoted_are_one_key(text: str) -> None:
     quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if not text.startswith('"'):
         assert idempotency.ticket(text, "r", {}) == idempotency.ticket(quoted, "r", {})
+
+
+async def test_a_repeat_is_not_refused_for_what_the_first_took(rig: Rig) -> None:
+    """With a budget for one, each of many requests with one key gets the one job, or is told to ask again."""
+    async with rig.house.database.write() as tx:
+        await budgets.put(tx, Budget(rig.caller.team_id, "", Window.TOTAL, 2_000_000))
+    results = await asyncio.gather(*(ordered(rig, "k-9") for _ in range(20)), return_exceptions=True)
+    found = {result.job.id for result in results if isinstance(result, accept.Accepted)}
+    others = [result for result in results if not isinstance(result, accept.Accepted)]
+    assert len(found) == 1
+    assert all(isinstance(other, errors.RequestInFlight) for other in others), others
+    with pytest.raises(errors.BudgetExhausted):
+        await ordered(rig, "k-10")

@@ -8,7 +8,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 
 from gateway.jobs import account, attempts, booking, claims, liveness, settlement, sweep
-from gateway.jobs.attempts import Outcome
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.settlement import Verdict

@@ -3,14 +3,17 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from gateway.jobs import account, claims, line, polling, submission, sweep
+from gateway.jobs import account, attempts, booking, claims, line, polling, submission, sweep
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
 from gateway.storage import tables
+from gateway.upstream import answers
+from gateway.upstream.answers import Refusal
 from tests.support import rig as rigs
 from tests.support.emulator import EmulatorProcess
 from tests.support.rig import Rig
@@ -48,6 +51,12 @@ async def running(rig: Rig, count: int, **values: object) -> list[Job]:
 async def polls(rig: Rig, jobs: list[Job]) -> list[int]:
     """How often each was looked at."""
     return [(await rig.job(job.id)).polls for job in jobs]
+
+
+async def resting(rig: Rig) -> Any:
+    """The account's row."""
+    async with rig.house.database.read() as connection:
+        return (await connection.execute(sa.select(tables.upstream_account))).one()
 
 
 async def test_one_near_its_expiry_does_not_wait_behind_the_line(slow_rig: Rig) -> None:
@@ -113,6 +122,35 @@ async def test_many_unknown_jobs_at_once_are_the_wrong_account(rig: Rig) -> None
     async with rig.house.database.write() as tx:
         await account.right_account(tx)
     assert (await rig.step(queued)).state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("answer", "after"),
+    [
+        (answers.Accepted("job_of_the_wrong_account", 202, CREDIT, 90 * CREDIT), State.RUNNING),
+        (answers.Refused(Refusal.OUT_OF_CREDITS, 402), State.QUEUED),
+    ],
+    ids=["accepted", "out_of_credits"],
+)
+async def test_the_wrong_account_is_not_right_because_it_takes_orders(
+    rig: Rig, answer: answers.Submission, after: State
+) -> None:
+    """A POST that was on its way when the pause began does not end it; one that was sent after it, as its trial, does."""
+    sent = await rig.order()
+    claimed = await claims.take_queued(rig.shop, rig.house.clock.now())
+    assert claimed is not None
+    await attempts.open(rig.shop, claimed, rig.house.clock.now())
+    jobs = await running(rig, 4)
+    for job in jobs:
+        await polling.poll(rig.shop, job.id)
+    await booking.book(rig.shop, sent.id, 1, answer, claimed.claim)
+    assert (await rig.job(sent.id)).state is after
+    known = await resting(rig)
+    assert known.pause_reason == account.WRONG_ACCOUNT
+    assert known.paused_until > rig.house.clock.now()
+    async with rig.house.database.write() as tx:
+        await account.answered(tx, known.paused_until)
+    assert (await resting(rig)).pause_reason is None
 
 
 async def test_an_operator_can_give_unknown_jobs_up(rig: Rig) -> None:

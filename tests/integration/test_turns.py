@@ -63,6 +63,11 @@ async def take(rig: Rig, shop: Shop | None = None) -> Job | None:
     return await claims.take_queued(shop or rig.shop, rig.house.clock.now())
 
 
+def wide(rig: Rig) -> Shop:
+    """The rig's shop with slots for so many that dozens of POSTs may wait for their answers at once."""
+    return replace(rig.shop, concurrency=5_000)
+
+
 async def taken(rig: Rig, jobs: int) -> list[str]:
     """The teams of the next claims."""
     return [job.team_id for _ in range(jobs) if (job := await take(rig)) is not None]
@@ -110,7 +115,7 @@ async def test_the_store_keeps_what_the_rule_says(rig: Rig) -> None:
     spent: Counter[str] = Counter()
     before = await owed(rig)
     for _ in range(20):
-        job = await take(rig)
+        job = await take(rig, wide(rig))
         assert job is not None
         spent[job.team_id] += job.hold_micros
         turn = turns.Contender(job.team_id, before[job.team_id], job.hold_micros, job.id, job.created_at)
@@ -128,7 +133,7 @@ async def test_priority_orders_the_jobs_of_one_team_only(rig: Rig) -> None:
     middle = [(await rig.order()).id for _ in range(2)]
     first = (await rig.order(torii={"priority": 100})).id
     await enqueue(rig, plain, 2)
-    order: list[Job] = [job for _ in range(6) if (job := await take(rig)) is not None]
+    order: list[Job] = [job for _ in range(6) if (job := await take(rig, wide(rig))) is not None]
     assert [job.id for job in order if job.team_id == urgent[0]] == [first, *middle, last]
     assert {job.team_id for job in order[:2]} == {urgent[0], plain[0]}
 
@@ -223,12 +228,21 @@ async def test_two_workers_never_pass_a_limit(rig: Rig) -> None:
     await limit(rig, tables.api_keys, keyed[1], 2)
     for owner in (team, other, keyed):
         await enqueue(rig, owner, 20)
+    # What runs already takes its slots: of eleven, six are left, and no more than five may be on their way.
+    await enqueue(rig, other, 5, state=State.RUNNING, accepted_at=rig.house.clock.now())
     async with bootstrap.house(rig.house.settings) as house, bootstrap.shop(house) as second:
-        shops = [replace(shop, concurrency=11) for shop in (rig.shop, second)]
-        found = await asyncio.gather(*(take(rig, shop) for shop in shops for _ in range(8)))
-    jobs = [job for job in found if job is not None]
-    assert len({job.id for job in jobs}) == len(jobs) == 11
-    assert Counter(job.team_id for job in jobs) == {team[0]: 3, keyed[0]: 2, other[0]: 6}
+        for slots, most in ((11, 5), (1_400, 14)):
+            shops = [replace(shop, concurrency=slots) for shop in (rig.shop, second)]
+            found = await asyncio.gather(*(take(rig, shop) for shop in shops for _ in range(12)))
+            jobs = [job for job in found if job is not None]
+            assert len({job.id for job in jobs}) == len(jobs)
+            async with rig.house.database.read() as connection:
+                claimed = sa.select(tables.jobs.c.team_id).where(tables.jobs.c.claim.is_not(None))
+                of = Counter((await connection.execute(claimed)).scalars())
+            assert of.total() == most
+            assert of[team[0]] <= 3
+            assert of[keyed[0]] <= 2
+    assert of == {team[0]: 3, keyed[0]: 2, other[0]: 9}
 
 
 async def test_a_blocked_price_ends_queued_jobs_unpaid(rig: Rig, emulator: EmulatorProcess) -> None:

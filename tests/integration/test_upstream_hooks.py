@@ -101,6 +101,9 @@ async def test_a_call_finds_an_unknown_job(called: Rig, emulator: EmulatorProces
     assert (await called.job(job.id)).state is State.SUBMISSION_UNKNOWN
     await evidence.look(called.shop)
     assert (await row(called, job)).evidence == "webhook"
+    # The call at its end would bring the look; none is made here, so that what was found is looked at by hand.
+    emulator.wait_for(lambda books: books["jobs"][0]["status"] == "completed")
+    await called.hurry(due_at=timedelta(hours=1))
     assert (await called.drive(await called.job(job.id))).state is State.COMPLETED
     assert await called.balance() == (0, 2 * CREDIT)
     assert emulator.books()["totals"]["submitsReceived"] == 1
@@ -164,3 +167,20 @@ async def test_without_the_setting_nothing_is_asked_for(rig: Rig, emulator: Emul
     job = await rig.drive(await rig.order(), State.RUNNING)
     assert emulator.books()["jobs"][0]["webhookUrl"] is None
     assert (await row(rig, job)).hook_digest is None
+
+
+async def test_a_job_that_can_never_be_read_is_asked_for_more_and_more_rarely(
+    called: Rig, emulator: EmulatorProcess
+) -> None:
+    """Ten minutes after its POST a hint that cannot be verified is tried again in a minute, after a day never."""
+    job = await lost(called, emulator)
+    await call(called, token_of(emulator), "job_that_cannot_be_read")
+    emulator.switch(poll_fault={"kind": "status", "status": 500, "times": 100})
+    await called.hurry(opened_at=timedelta(minutes=10), hint_due_at=timedelta(minutes=1))
+    before = called.house.clock.now()
+    await evidence.look(called.shop)
+    assert (await row(called, job)).hint_due_at > before + timedelta(seconds=55)
+    await called.hurry(opened_at=timedelta(days=1), hint_due_at=timedelta(minutes=5))
+    await evidence.look(called.shop)
+    asked = await row(called, job)
+    assert (asked.hint_due_at, asked.hinted_upstream_job_id) == (None, None)

@@ -9,8 +9,9 @@ import pytest
 
 from gateway.jobs import delivery, sweep
 from gateway.jobs.announce import Status
-from gateway.jobs.delivery import Outcome, Result
+from gateway.jobs.delivery import Result
 from gateway.jobs.states import State
+from gateway.jobs.tries import Outcome
 from tests.support import hooked, ports, wait
 from tests.support.emulator import EmulatorProcess
 from tests.support.hooked import Hooked

@@ -108,13 +108,14 @@ class Ledger:
         return True
 
     def rejected(self, job_id: str, number: int) -> bool:
-        """The upstream refused the request for good."""
+        """The upstream refused the request for good; one that was settled has ended already."""
         job, attempt = self._case(job_id, number)
         if attempt is None:
             return False
+        ended = attempt.fate == "settled"
         self._give_back(job_id, job, number, attempt)
         attempt.fate, job.state = "answered", "failed"
-        return True
+        return not ended
 
     def refused(self, job_id: str, number: int) -> bool:
         """Surely not accepted: back to the queue with a hold of the same windows, unless it was settled already."""

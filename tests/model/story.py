@@ -18,6 +18,7 @@ from gateway import errors
 from gateway.bootstrap import House
 from gateway.jobs import accept, account, attempts, booking, claims, deeds, desk, endings, lookup, record, sweep
 from gateway.jobs.accept import Caller
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import Failure, State
@@ -365,7 +366,7 @@ async def begun(house: House, shop: Shop, clock: StillClock, number: int) -> Sto
         await tx.execute(tables.jobs.update().values(claim=None, claimed_by=None, claimed_at=None))
         # What earlier stories left behind takes no slot, no turn and no sweep from this one.
         await tx.execute(tables.jobs.update().where(tables.jobs.c.ended_at.is_(None)).values(state=State.CANCELLED))
-        await tx.execute(tables.attempts.update().values(outcome=attempts.Outcome.REJECTED))
+        await tx.execute(tables.attempts.update().values(outcome=Outcome.REJECTED))
         for name in ("a", "b"):
             team = await teams.create(tx, f"{name}{number}", START)
             pair = [await keys.create(tx, team.id, "k", scopes.DEFAULT, house.keys.api_keys, START) for _ in range(2)]

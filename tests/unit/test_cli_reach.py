@@ -12,12 +12,17 @@ from gateway import errors
 from service.admin_bodies import WindowBudgetWanted
 
 
-@pytest.mark.parametrize("name", ["team", "key", "usage", "ledger", "models", "apply"])
+#: A webhook's URL is read as the client reads it that will call it.
+READS_URLS = ("team", "apply")
+
+
+@pytest.mark.parametrize("name", ["key", "usage", "ledger", *READS_URLS])
 def test_store_commands_load_no_foreign_room(name: str) -> None:
     """A command on the stores that needs no queue, archive or HTTP client loads none."""
     program = f"import sys, cli.{name}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"obstore", "httpx", "arq", "PIL", "litestar"} & set(loaded)
+    foreign = {"obstore", "arq", "PIL", "litestar"} | (set() if name in READS_URLS else {"httpx"})
+    assert not foreign & set(loaded)
 
 
 @pytest.mark.parametrize(("text", "amount"), [("500", "500"), ("0.25", "0.25"), ("-2", "-2"), ("1e2", "100")])

@@ -1,5 +1,6 @@
 """Which job of the upstream's list belongs to which unknown attempt."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -180,3 +181,12 @@ def test_absence_needs_the_whole_list(reading: Seen) -> None:
     """An attempt is absent only from a list that was read whole, far enough back, after it was quiet."""
     assert absent(matching.decide([doubt("d")], reading)) == set()
     assert absent(matching.decide([doubt("d")], seen())) == {"d"}
+
+
+def test_a_long_list_without_times_is_read_in_no_time() -> None:
+    """Where each of twenty doubts may be each of a thousand strangers' jobs, nothing is matched, and it takes no age."""
+    doubts = [doubt(f"job_{number}") for number in range(20)]
+    strangers = seen(*(job(f"u{number}", None, prompt=None) for number in range(1000)))
+    begun_s = time.process_time()
+    assert matching.decide(doubts, strangers).matches == ()
+    assert time.process_time() - begun_s < 2.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream import answers, reading
+from gateway.upstream import answers, limits, reading
 from gateway.upstream.answers import Refusal
 from gateway.upstream.reading import Answer
 
@@ -173,3 +173,39 @@ def test_the_error_of_a_failed_job_is_text_or_object() -> None:
     assert reading.job(answer(200, {"status": "failed", "error": "nsfw"}), NOW) == answers.Failed("nsfw")
     assert reading.job(answer(200, {"status": "failed", "error": {"message": "m"}}), NOW) == answers.Failed("m")
     assert isinstance(reading.job(answer(200, {"status": "failed"}), NOW), answers.Failed)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry-after": "Mon, 01 Jan 2026 00:00:00 +9999999999999999999999"},
+        {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "²"},
+        {"date": "Mon, 01 Jan 2026 00:00:00 +999999999999999999"},
+    ],
+)
+def test_no_header_keeps_an_answer_from_being_read(headers: dict[str, str]) -> None:
+    """Times that no calendar has are as good as none."""
+    said = reading.submission(answer(429, None, headers), NOW)
+    assert said == answers.Refused(Refusal.RATE_LIMITED, 429, None)
+    assert reading.date(headers) is None
+    assert limits.notice(429, headers, NOW).refused
+
+
+def test_a_time_before_all_times_is_none() -> None:
+    """An expiry that UTC cannot express does not keep the pictures from being fetched."""
+    body = {"status": "completed", "output": {"images": ["https://t/1.png"]}, "expiresAt": "0001-01-01T00:00:00+14:00"}
+    assert reading.job(answer(200, body), NOW) == answers.Finished((answers.Result("https://t/1.png"),), None)
+
+
+@pytest.mark.parametrize("seed", [(1 << 64) - 1, -(1 << 63) - 1, 1.5, True, "7"])
+def test_a_seed_that_no_column_holds_is_none(seed: object) -> None:
+    """A picture is fetched whatever is said of its seed."""
+    body = {"status": "completed", "output": {"images": [{"url": "https://t/1.png", "seed": seed}]}}
+    assert reading.job(answer(200, body), NOW) == answers.Finished((answers.Result("https://t/1.png"),), None)
+
+
+def test_what_the_store_cannot_hold_is_not_read() -> None:
+    """U+0000 in the upstream's words becomes a space, and an address with it is none."""
+    assert reading.submission(answer(400, {"error": "a\0b"}), NOW) == answers.Rejected(400, "a b")
+    body = {"status": "completed", "output": {"images": ["https://t/\0.png"]}}
+    assert reading.job(answer(200, body), NOW) == answers.Finished((), None)

@@ -8,7 +8,7 @@ from typing import Final
 from gateway import errors
 from gateway.archive import keys
 from gateway.jobs import states
-from gateway.jobs.attempts import Outcome
+from gateway.jobs.outcomes import Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
 from tests.e2e.chaos import slots
