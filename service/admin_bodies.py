@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.tenancy import keys
 from service.admin_deeds import Wanted
 from service.wire import At, Text
 
@@ -19,7 +20,7 @@ ScopeName = Literal["generate", "read", "manage", "admin"]
 Name = Annotated[Text, Meta(max_length=200)]
 #: As ``tenancy.teams`` has it, which also says so to whoever gives another one.
 TeamName = Annotated[Text, Meta(max_length=200, extra_json_schema={"pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"})]
-_YEAR_S = 31_536_000
+_GRACE_MAX_S = int(keys.GRACE_MAX.total_seconds())
 Reference = Annotated[
     Text, Meta(max_length=200, description="The entry's own name; the same one twice is a 409.", examples=["ticket-42"])
 ]
@@ -95,7 +96,7 @@ class KeyChange(Wanted):
 class RotationWanted(Wanted):
     """How a key is rotated."""
 
-    grace_s: Annotated[int, Meta(ge=0, le=_YEAR_S, description="How long the old text still works.")] = 0
+    grace_s: Annotated[int, Meta(ge=0, le=_GRACE_MAX_S, description="How long the old text still works.")] = 0
 
 
 class PolicyWanted(Wanted):

@@ -232,5 +232,8 @@ def start_process(tmp_path: Path) -> Iterator[StartProcess]:
         return process.start()
 
     yield start
+    for process in started:
+        # As Ctrl-C: a door that is told so does not wait for load balancers to notice.
+        process.signal(signal.SIGINT)
     for process in reversed(started):
         process.end()

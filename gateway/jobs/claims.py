@@ -235,12 +235,6 @@ async def _owe(tx: AsyncConnection, team_id: str, micros: int) -> None:
     await tx.execute(_team.update().where(_team.c.id == team_id).values(turn_micros=micros))
 
 
-async def take(shop: Shop, job_id: str, state: State, now: datetime) -> Job | None:
-    """Claim one job for its next step; none if it is not in that state, not due, or someone else's."""
-    async with shop.database.write() as tx:
-        return await _mark(tx, shop, job_id, state, now)
-
-
 async def take_first(shop: Shop, job_ids: Sequence[str], state: State, now: datetime) -> Job | None:
     """Claim the first of these jobs that can still be taken."""
     async with shop.database.write() as tx:

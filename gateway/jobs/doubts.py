@@ -56,19 +56,21 @@ async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, 
 
 async def rivals(connection: AsyncConnection, since: datetime, now: datetime) -> list[Doubt]:
     """All attempts whose job a list may show without our knowing: unknown, under way, or settled without one."""
-    waiting = (Outcome.OPEN, Outcome.UNKNOWN)
+    # One question an outcome: an "or" between them walks through all attempts.
+    kinds = [_attempt.c.outcome == outcome for outcome in (Outcome.OPEN, Outcome.UNKNOWN)]
+    kinds += [
+        sa.and_(_attempt.c.outcome == outcome, _attempt.c.opened_at >= since - _NEARBY) for outcome in _SETTLED
+    ]
+    found = sa.union_all(*(sa.select(_attempt.c.job_id, _attempt.c.number).where(kind) for kind in kinds)).subquery()
+    same = sa.and_(_attempt.c.job_id == found.c.job_id, _attempt.c.number == found.c.number)
     columns: tuple[sa.ColumnElement[Any], ...] = (
         *(_attempt.c[name] for name in ("job_id", "number", "outcome", "reason", "opened_at", "quiet_at")),
         *(_job.c[name] for name in ("team_id", "key_id", "model", "parameters")),
     )
     rows = await connection.execute(
         sa.select(*columns)
-        .join_from(_attempt, _job, _job.c.id == _attempt.c.job_id)
-        .where(
-            # All four by the index, before the "or" that has none.
-            _attempt.c.outcome.in_([*waiting, *_SETTLED]),
-            sa.or_(_attempt.c.outcome.in_(waiting), _attempt.c.opened_at >= since - _NEARBY),
-        )
+        .join_from(found, _attempt, same)
+        .join(_job, _job.c.id == _attempt.c.job_id)
         .order_by(_attempt.c.opened_at.desc())
         .limit(MOST + 1)
     )

@@ -28,6 +28,8 @@ from gateway.upstream import answers
 
 #: A copy that is not there is asked for this long, unless its own time is over sooner.
 GONE_PATIENCE = timedelta(minutes=10)
+#: One that cannot be asked for at all is given up so long after its time: an operator had a day to mend what is wrong.
+UNREACHABLE_PATIENCE = timedelta(hours=24)
 #: This many whole downloads without a picture in them settle that there is none.
 WHOLE_DOWNLOADS = 3
 _BACKOFF_MAX_S = 60.0
@@ -46,12 +48,15 @@ class Tally:
     kept: int
     gone: int
     bad: int
+    #: The upstream did not deliver it.
     undelivered: int
+    #: It was delivered, and the archive did not take it.
+    unkept: int = 0
 
     @property
     def unresolved(self) -> int:
         """How many are still to be had."""
-        return self.gone + self.bad + self.undelivered
+        return self.gone + self.bad + self.undelivered + self.unkept
 
 
 async def keep(shop: Shop, job_id: str) -> None:
@@ -96,11 +101,11 @@ async def _round(shop: Shop, job: Job) -> Tally:
         "kept" if position in have else await _fetch(shop, job, position, result)
         for position, result in enumerate(job.results or ())
     ]
-    return Tally(fates.count("kept"), fates.count("gone"), fates.count("bad"), fates.count("undelivered"))
+    return Tally(*(fates.count(fate) for fate in ("kept", "gone", "bad", "undelivered", "unkept")))
 
 
 async def _fetch(shop: Shop, job: Job, position: int, result: Mapping[str, Any]) -> str:
-    """One picture's fate this time: kept, gone, bad (bytes that are no picture) or undelivered."""
+    """One picture's fate this time: kept, gone, bad (bytes that are no picture), undelivered or unkept."""
     download = await shop.upstream.download(result["url"])
     if isinstance(download, answers.Gone):
         return "gone"
@@ -117,7 +122,7 @@ async def _fetch(shop: Shop, job: Job, position: int, result: Mapping[str, Any])
         await _store(shop, job, position, result.get("seed"), found, download.data)
     except errors.ArchiveUnavailable as error:
         log.warning("archive_unavailable", job_id=job.id, position=position, reason=error.message)
-        return "undelivered"
+        return "unkept"
     return "kept"
 
 
@@ -188,6 +193,8 @@ async def _conclude(shop: Shop, job: Job, tally: Tally) -> Job | None:
     bad_downloads = job.bad_downloads + (1 if tally.bad else 0)
     gone_since_at = (job.gone_since_at or now) if tally.gone else None
     surely_gone = tally.gone if _over(job, gone_since_at, now) else 0
+    if job.results_expire_at is not None and now - job.results_expire_at >= UNREACHABLE_PATIENCE:
+        surely_gone = tally.gone + tally.undelivered
     surely_bad = tally.bad if bad_downloads >= WHOLE_DOWNLOADS else 0
     async with shop.database.write() as tx:
         # What another worker stored since this one looked counts as well: nothing is lost that is in the archive.

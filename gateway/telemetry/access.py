@@ -10,7 +10,17 @@ from typing import Final
 
 _SCHEME: Final = "bearer"
 #: A proxy that adds one of these stands between us and the one who asks, who then is not on this machine.
-_PROXY_SIGNS: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_PROXY_SIGNS: Final = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+)
 
 
 def granted(token: str | None, authorization: str | None, client_host: str | None) -> bool:

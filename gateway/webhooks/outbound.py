@@ -25,8 +25,9 @@ CONNECT_TIMEOUT_S: Final = 3.0
 #: Of a name's addresses, as many are tried; each only if no connection to the one before came about.
 TRIES_MAX: Final = 3
 CONNECTIONS_MAX: Final = 100
-#: A resolver that hangs must not hold up those who wait for other threads.
-_RESOLVERS: Final = 32
+#: Threads, made as they are needed. A look-up cannot be called off: whoever names hosts whose name servers are silent
+#: has it hang for long after the call was given up, and others must find a thread meanwhile.
+_RESOLVERS: Final = 256
 _SCHEMES: Final = ("http", "https")
 
 #: From a host and a port to the addresses of that name; raises ``OSError`` when it has none.

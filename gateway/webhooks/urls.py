@@ -32,6 +32,12 @@ def check(url: object, allowed: tuple[Network, ...], *, param: str) -> str:
     return url
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL that was taken; the rest of it may be a secret of the receiver's."""
+    target = httpx.URL(url)
+    return f"{target.scheme}://{target.netloc.decode('ascii')}/"
+
+
 def _parsed(url: str, param: str) -> httpx.URL:
     try:
         target = httpx.URL(url)

@@ -54,7 +54,10 @@ def test_with_a_token_it_alone_is_granted(authorization: str | None, granted: bo
     assert access.granted(TOKEN, authorization, host) is granted
 
 
-@pytest.mark.parametrize("sign", ["forwarded", "x-forwarded-for", "x-real-ip", "via"])
+@pytest.mark.parametrize(
+    "sign",
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via", "cf-connecting-ip"],
+)
 def test_behind_a_proxy_the_peer_is_not_who_asks(sign: str) -> None:
     """A header that a proxy adds takes the peer's address its meaning, and others do not."""
     assert access.asker("127.0.0.1", {"host", sign}) is None

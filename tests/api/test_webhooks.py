@@ -80,7 +80,19 @@ async def test_a_url_that_came_later(door: Door) -> None:
     put = await door.client.put("/admin/v1/webhooks/late", headers=OPERATOR, json={"url": URL})
     assert (put.status_code, put.json()["url"]) == (200, URL)
     answer = await replay(door, headers, job_id)
-    assert (answer.status_code, answer.json()["url"]) == (202, URL)
+    assert (answer.status_code, answer.json()["url"]) == (202, "https://hooks.example/")
+
+
+async def test_who_is_told_the_whole_url(door: Door) -> None:
+    """What stands behind the host may be a secret of the receiver's: a replay tells it to keys with `manage` alone."""
+    team = await door.team("own")
+    _, caller = await door.key(team)
+    _, manager = await door.key(team, frozenset({Scope.MANAGE}))
+    put = await door.client.put("/admin/v1/webhooks/own", headers=manager, json={"url": URL.replace("/t", ":444/t")})
+    assert put.status_code == 200
+    job_id = await ended(door, caller, None)
+    told = [(await replay(door, headers, job_id)).json()["url"] for headers in (caller, manager)]
+    assert told == ["https://hooks.example:444/", URL.replace("/t", ":444/t")]
 
 
 async def test_whose_job_is_replayed(door: Door) -> None:

@@ -165,6 +165,18 @@ async def test_nothing_is_fetched_from_an_unlisted_host(rig: Rig, emulator: Emul
     assert emulator.books()["totals"]["downloads"] == 0
 
 
+async def test_a_picture_that_cannot_be_asked_for_is_given_up_in_the_end(rig: Rig, emulator: EmulatorProcess) -> None:
+    """A day after its own time is over a copy that never could be fetched is lost; hours after it, it is not."""
+    emulator.switch(image_host="evil.example")
+    job = await rig.drive(await rig.order(), State.ARCHIVING)
+    await rig.hurry(results_expire_at=timedelta(hours=20))
+    assert (await rig.step(job)).state is State.ARCHIVING
+    await rig.hurry(results_expire_at=timedelta(hours=5), due_at=timedelta(minutes=1))
+    lost = await rig.step(await rig.job(job.id))
+    assert (lost.state, lost.error_code) == (State.FAILED, Failure.ARCHIVE_LOST)
+    assert await rig.balance() == (0, 2 * CREDIT)
+
+
 async def test_a_redirect_of_a_download_stays_within_the_listed_hosts(rig: Rig, emulator: EmulatorProcess) -> None:
     """A redirect to a listed host is followed, one to another is not."""
     emulator.switch(download_redirect="self")

@@ -135,7 +135,7 @@ async def test_many_unknown_jobs_at_once_are_the_wrong_account(rig: Rig) -> None
 async def test_the_wrong_account_is_not_right_because_it_takes_orders(
     rig: Rig, answer: answers.Submission, after: State
 ) -> None:
-    """A POST that was on its way when the pause began does not end it; one that was sent after it, as its trial, does."""
+    """A POST that was on its way when the pause began does not end it; its trial, sent when it is over, does."""
     sent = await rig.order()
     claimed = await claims.take_queued(rig.shop, rig.house.clock.now())
     assert claimed is not None

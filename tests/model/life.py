@@ -126,9 +126,9 @@ def _takes(rules: Rules, who: str, world: World) -> Iterator[Step]:
     if world.state == WAITING:
         yield "claims.take_queued", taken.hand(who, Hand("claimed", world.number))
     elif world.state == RUNNING:
-        yield "claims.take", taken.hand(who, Hand("looking"))
+        yield "claims.take_first", taken.hand(who, Hand("looking"))
     elif world.state == ARCHIVING:
-        yield "claims.take", taken.hand(who, Hand("fetching", word="have" if world.picture else ""))
+        yield "claims.take_first", taken.hand(who, Hand("fetching", word="have" if world.picture else ""))
 
 
 def _submits(rules: Rules, who: str, hand: Hand, world: World) -> Iterator[Step]:

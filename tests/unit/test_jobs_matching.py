@@ -184,7 +184,7 @@ def test_absence_needs_the_whole_list(reading: Seen) -> None:
 
 
 def test_a_long_list_without_times_is_read_in_no_time() -> None:
-    """Where each of twenty doubts may be each of a thousand strangers' jobs, nothing is matched, and it takes no age."""
+    """Where each of twenty doubts may be each of a thousand strangers' jobs, nothing is matched, and that at once."""
     doubts = [doubt(f"job_{number}") for number in range(20)]
     strangers = seen(*(job(f"u{number}", None, prompt=None) for number in range(1000)))
     begun_s = time.process_time()

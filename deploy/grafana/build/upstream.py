@@ -40,10 +40,10 @@ _BALANCE: Final = Row(
         ),
         Panel(
             title="What holds submitting back",
-            answers="Does submitting rest: after lost answers, for want of credits, or since our key is refused?",
+            answers="Does submitting rest: after lost answers, for want of credits, since our key is refused, or since it is another account?",
             queries=(Query("max by (breaker) (torii_breaker_open)", "{{breaker}}"),),
             unit=Unit.SWITCH,
-            pages=("the-upstream-does-not-answer", "submitting-is-paused"),
+            pages=("the-upstream-does-not-answer", "submitting-is-paused", "the-wrong-account"),
         ),
     ),
 )
