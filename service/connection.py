@@ -174,6 +174,10 @@ class Connection(HttpToolsProtocol):
         if under_way and (self.pipeline or self.cycle.response_started):
             self.transport.close()
             return
+        if under_way:
+            # Whoever waits for the rest of the body is told that none will come, and has nobody to answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self._be_patient()
         self._refused = True
         self.transport.write(_refusal(status))

@@ -58,9 +58,7 @@ async def rivals(connection: AsyncConnection, since: datetime, now: datetime) ->
     """All attempts whose job a list may show without our knowing: unknown, under way, or settled without one."""
     # One question an outcome: an "or" between them walks through all attempts.
     kinds = [_attempt.c.outcome == outcome for outcome in (Outcome.OPEN, Outcome.UNKNOWN)]
-    kinds += [
-        sa.and_(_attempt.c.outcome == outcome, _attempt.c.opened_at >= since - _NEARBY) for outcome in _SETTLED
-    ]
+    kinds += [sa.and_(_attempt.c.outcome == outcome, _attempt.c.opened_at >= since - _NEARBY) for outcome in _SETTLED]
     found = sa.union_all(*(sa.select(_attempt.c.job_id, _attempt.c.number).where(kind) for kind in kinds)).subquery()
     same = sa.and_(_attempt.c.job_id == found.c.job_id, _attempt.c.number == found.c.number)
     columns: tuple[sa.ColumnElement[Any], ...] = (

@@ -195,10 +195,17 @@ async def test_who_takes_nothing_is_cut_off() -> None:
         writer.transport.abort()
 
 
-async def test_the_front_door_has_such_connections(door: Door) -> None:
+async def test_the_front_door_has_such_connections(door: Door, capfd: pytest.CaptureFixture[str]) -> None:
     """An order that asks for HTTP/2 in passing, as some clients do by themselves, is taken with its body."""
     wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
     headers = {**await door.caller(), **wish, "Content-Type": "application/json"}
     answer = await door.client.post("/api/v1/models/flux-2-max/run", headers=headers, content=json.dumps(GOOD))
     assert answer.status_code == 202
+    key = headers["Authorization"].encode()
+    order = (
+        POST.replace(b"/x", b"/api/v1/models/flux-2-max/run")
+        + b"Content-Type: application/json\r\nAuthorization: %s\r\n"
+    )
+    assert statuses(await told(door.port, order % key + FIVE, b"zz\r\n")) == [400]
+    assert "Traceback" not in "".join(capfd.readouterr())
     assert statuses(await told(door.port, GET + b"X: " + b"a" * 20 * HEAD_MAX_BYTES)) == [431]

@@ -3,8 +3,6 @@
 import base64
 import json
 
-import pytest
-
 from tests.api.door import ADMIN_TOKEN, Door
 
 RUN = "/api/v1/models/flux-2-max/run"
@@ -13,10 +11,14 @@ OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 BEYOND = ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59")
 
 
-@pytest.mark.parametrize("at", BEYOND)
-async def test_a_moment_that_utc_cannot_spell_is_the_askers_mistake(door: Door, at: str) -> None:
+async def test_a_moment_that_utc_cannot_spell_is_the_askers_mistake(door: Door) -> None:
     """It is a 400 that names the parameter, in a filter, in a body, and in a cursor that was made up."""
     await door.team("own")
+    for at in BEYOND:
+        await _refused(door, at)
+
+
+async def _refused(door: Door, at: str) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps([at, "x"]).encode()).decode().rstrip("=")
     for path, params in (
         ("/admin/v1/audit", {"since": at}),

@@ -11,7 +11,6 @@ from cli import amounts, apply, differences
 from gateway import errors
 from service.admin_bodies import WindowBudgetWanted
 
-
 #: A webhook's URL is read as the client reads it that will call it.
 READS_URLS = ("team", "apply")
 
