@@ -40,7 +40,7 @@ _BALANCE: Final = Row(
         ),
         Panel(
             title="What holds submitting back",
-            answers="Does submitting rest: after lost answers, for want of credits, since our key is refused, or since it is another account?",
+            answers="Does submitting rest: lost answers, no credits, a refused key, or another account's?",
             queries=(Query("max by (breaker) (torii_breaker_open)", "{{breaker}}"),),
             unit=Unit.SWITCH,
             pages=("the-upstream-does-not-answer", "submitting-is-paused", "the-wrong-account"),
