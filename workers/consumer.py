@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 import signal
+from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.jobs import queue
@@ -28,6 +30,15 @@ _BEGIN_AGAIN_S = 1.0
 log = structlog.get_logger(__name__)
 
 
+def _on_lost_task(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in one line what a lost Redis left behind in arq's own tasks; anything else is told as ever."""
+    error = context.get("exception")
+    if isinstance(error, RedisError | OSError) or isinstance(context.get("client"), Redis):
+        log.warning("queue_task_lost", reason=type(error).__name__ if error else "unfinished")
+    else:
+        loop.default_exception_handler(context)
+
+
 class Consumer:
     """An arq worker, and the next one after it."""
 
@@ -39,8 +50,10 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until ``stop``; whatever happens to Redis, begin again."""
-        # One line for each message would drown everything else; what a step did, the step logs.
-        logging.getLogger("arq").setLevel(logging.ERROR)
+        # One line for each message would drown everything else, and its errors are those of its own bookkeeping when
+        # Redis goes away under it. What a step did, the step logs; what ends the worker is raised to us.
+        logging.getLogger("arq").setLevel(logging.CRITICAL)
+        asyncio.get_running_loop().set_exception_handler(_on_lost_task)
         while not self._stopping.is_set():
             try:
                 await self._once()

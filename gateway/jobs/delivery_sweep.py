@@ -69,7 +69,7 @@ async def _free_old_claims(shop: Shop, now: datetime) -> None:
     async with shop.database.read() as connection:
         if (await connection.execute(sa.select(_delivery.c.id).where(*old).limit(1))).first() is None:
             return
-    log.error("webhook_claims_forgotten")
+    log.warning("webhook_claims_forgotten")
     async with shop.database.write() as tx:
         await tx.execute(_delivery.update().where(*old).values(claim=None, claimed_by=None, claimed_at=None))
 

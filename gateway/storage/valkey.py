@@ -27,7 +27,10 @@ class _Careful(AbstractConnection):
         """Send; a connection that is gone is a ``ConnectionError``, which is retried as any other."""
         try:
             await super().send_packed_command(command, check_health)
-        except RuntimeError as error:
+        except (RuntimeError, AttributeError) as error:
+            # An attribute of nothing: whoever else used the connection has given it up in the meantime.
+            if isinstance(error, AttributeError) and self.is_connected:
+                raise
             await self.disconnect(nowait=True)
             raise exceptions.ConnectionError("the connection was lost while writing") from error
 

@@ -14,7 +14,7 @@ from tests.e2e.chaos.truth import MICROS, Truth
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 _MOST_WORDS = 8
-_LONGEST = 400
+_LONGEST = 200
 
 
 def render(run: Run, truth: Truth, found: Mapping[str, list[str]], versions: Mapping[str, str]) -> str:
