@@ -1,0 +1,107 @@
+"""A deploy: the release before and this one side by side on one database, forwards and backwards, losing nothing."""
+
+import io
+import itertools
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.jobs.states import State
+from gateway.storage import schema
+from tests.support import ports
+from tests.support.emulator import EmulatorProcess
+from tests.support.process import StartProcess
+from tests.support.rig import MODEL, TORII, Rig
+from tests.support.tree import ROOT
+
+ORDERS = 12
+
+
+def git(*words: str) -> bytes:
+    """What git says about this repository."""
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the tree of the last commit before this release's schema, as it was deployed then."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so there is no release before this one to start")
+    mark = f"^RELEASE = {schema.RELEASE}$"
+    first = git("log", "--format=%H", "-n1", "-G", mark, "--", "gateway/storage/schema.py").decode().strip()
+    if not first or subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{first}^"], check=False).returncode:
+        pytest.skip("the history is cut off before the release before this one")
+    folder = tmp_path_factory.mktemp("before")
+    with tarfile.open(fileobj=io.BytesIO(git("archive", f"{first}^"))) as tree:
+        tree.extractall(folder, filter="data")
+    assert f"RELEASE = {schema.RELEASE - 1}\n" in (folder / "gateway/storage/schema.py").read_text()
+    return folder
+
+
+class Deployed:
+    """Doors and workers of both releases, started as a deploy would."""
+
+    def __init__(self, rig: Rig, start: StartProcess, environ: dict[str, str], before: Path) -> None:
+        self.rig = rig
+        self._start = start
+        # The code of each comes from its own folder; what it stands on is the same.
+        self._of = {"old": {**environ, "PYTHONPATH": str(before)}, "new": {**environ, "PYTHONPATH": str(ROOT)}}
+        self.workers = {
+            name: start([sys.executable, "-m", "workers"], of, name=f"work-{name}") for name, of in self._of.items()
+        }
+        self.doors = {name: self._serve(name, port) for name, port in zip(self._of, ports.free(2), strict=True)}
+        for worker in self.workers.values():
+            worker.wait_ready("worker_ready")
+
+    def _serve(self, name: str, port: int) -> str:
+        address = f"http://127.0.0.1:{port}"
+        more = {**self._of[name], "TORII_PORT": str(port)}
+        self._start([str(TORII), "serve"], more, name=f"serve-{name}").wait_ready(f"{address}/health/ready")
+        return address
+
+    async def order(self, client: httpx.AsyncClient, door: str, number: int) -> str:
+        """Order at that door, and read the job at both."""
+        headers = {"Authorization": f"Bearer {self.rig.key_text}"}
+        body = {"prompt": f"a torii gate, the {number}th"}
+        answer = await client.post(f"{self.doors[door]}/api/v1/models/{MODEL}/run", headers=headers, json=body)
+        assert answer.status_code == 202, answer.text
+        job_id = str(answer.json()["jobId"])
+        for address in self.doors.values():
+            assert (await client.get(f"{address}/api/v1/jobs/{job_id}", headers=headers)).status_code == 200
+        return job_id
+
+
+async def test_two_releases_work_side_by_side(
+    rig: Rig, start_process: StartProcess, environ: dict[str, str], before: Path, emulator: EmulatorProcess
+) -> None:
+    """Orders at both doors are carried out by both workers, then by the new one, then, rolled back, by the old one."""
+    deployed = Deployed(rig, start_process, environ, before)
+    old, new = deployed.workers["old"], deployed.workers["new"]
+    async with httpx.AsyncClient(timeout=30) as client:
+        numbers = itertools.count()
+
+        async def orders() -> list[str]:
+            taken = itertools.islice(numbers, ORDERS)
+            return [await deployed.order(client, ("old", "new")[number % 2], number) for number in taken]
+
+        jobs = await orders()
+        assert set(await rig.ended(*jobs)) == {State.COMPLETED}
+        # The deploy goes on in the middle of work: the old worker is killed, the new one takes everything up.
+        jobs = await orders()
+        old.kill()
+        states = await rig.ended(*jobs, within_s=60)
+        # And back again: the database stays as the new release has made it.
+        old.start().wait_ready("worker_ready")
+        new.terminate(30)
+        jobs = await orders()
+        states += await rig.ended(*jobs, within_s=60)
+    assert set(states) == {State.COMPLETED}
+    held, spent = await rig.balance()
+    totals = emulator.books()["totals"]
+    assert (held, totals["submitsAccepted"]) == (0, 3 * ORDERS)
+    assert spent == 2_000_000 * 3 * ORDERS
