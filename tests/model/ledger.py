@@ -99,8 +99,8 @@ class Ledger:
             late = cost - attempt.settled
             if late > 0:
                 self._post(job_id, job, number, "adjust", late)
-            elif late < 0:
-                self._post(job_id, job, number, "refund", -late)
+            else:
+                self._refund(job_id, job, number, -late)
         else:
             self._post(job_id, job, number, "charge", cost)
             self._post(job_id, job, number, "release", attempt.hold)
@@ -203,8 +203,14 @@ class Ledger:
     def _give_back(self, job_id: str, job: Job, number: int, attempt: Attempt) -> None:
         if attempt.fate != "settled":
             self._post(job_id, job, number, "release", attempt.hold)
-        elif attempt.settled:
-            self._post(job_id, job, number, "refund", attempt.settled)
+        else:
+            self._refund(job_id, job, number, attempt.settled)
+
+    def _refund(self, job_id: str, job: Job, number: int, amount: int) -> None:
+        """What a settlement took too much comes back, save what an operator gave back already."""
+        left = min(amount, self.net[job_id])
+        if left > 0:
+            self._post(job_id, job, number, "refund", left)
 
     def _post(self, job_id: str, job: Job, number: int | None, kind: str, amount: int) -> None:
         self._move(job.team, job.key, job.periods, job_id, number, kind, amount)

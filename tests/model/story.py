@@ -208,8 +208,8 @@ class Story:
     async def _settled(self, which: int, in_model: Callable[[str, datetime], bool], charged: bool | None) -> str:
         if not self.model.jobs:
             return "none"
-        doubts = sorted(name for name, job in self.model.jobs.items() if job.state == "submission_unknown")
-        among = doubts if doubts and which % 8 else sorted(self.model.jobs)
+        doubts = [name for name, job in self.model.jobs.items() if job.state == "submission_unknown"]
+        among = doubts if doubts and which % 8 else list(self.model.jobs)
         job_id = among[which % len(among)]
         moved = in_model(job_id, self.clock.at)
         try:
@@ -228,7 +228,7 @@ class Story:
 
     async def finish_(self, which: int, good: bool) -> str:
         """A running job ends; what it cost stays."""
-        running = sorted(job_id for job_id, job in self.model.jobs.items() if job.state == "running")
+        running = [job_id for job_id, job in self.model.jobs.items() if job.state == "running"]
         if not running:
             return "none"
         job_id = running[which % len(running)]
@@ -256,7 +256,7 @@ class Story:
         """A caller takes its job back, or is told why not."""
         if not self.model.jobs:
             return "none"
-        job_id = sorted(self.model.jobs)[which % len(self.model.jobs)]
+        job_id = list(self.model.jobs)[which % len(self.model.jobs)]
         job = self.model.jobs[job_id]
         again, moved = job.state == "cancelled", self.model.cancelled(job_id)
         try:
@@ -270,7 +270,7 @@ class Story:
 
     async def adjust_(self, which: int, amount: int, of_job: bool) -> str:
         """An operator's correction, in either direction, of a job or of a team alone."""
-        reference, job_ids = f"{self.teams[0]} {next(self.numbers)}", sorted(self.model.jobs)
+        reference, job_ids = f"{self.teams[0]} {next(self.numbers)}", list(self.model.jobs)
         async with self.house.database.write() as tx:
             if of_job and job_ids:
                 job_id = job_ids[which % len(job_ids)]
@@ -284,9 +284,8 @@ class Story:
         return "of a team"
 
     async def refund_(self, which: int, amount: int) -> str:
-        """An operator's refund of a job that runs or has ended: never more than it has cost."""
-        # One that still waits for its answer may yet be refunded by that answer; an operator settles it first.
-        job_ids = sorted(job_id for job_id, job in self.model.jobs.items() if job.last.fate == "answered")
+        """An operator's refund of a job that runs or has ended, or was settled: never more than it has cost."""
+        job_ids = [job_id for job_id, job in self.model.jobs.items() if job.last.fate in ("answered", "settled")]
         if not job_ids:
             return "none"
         job_id = job_ids[which % len(job_ids)]
@@ -346,7 +345,7 @@ class Story:
 
     async def end(self) -> None:
         """What still waits is taken back and what is under way is lost: then only doubts hold anything."""
-        for number, job_id in enumerate(sorted(self.model.jobs)):
+        for number, job_id in enumerate(list(self.model.jobs)):
             if self.model.jobs[job_id].state == "queued":
                 await self.cancel_(number)
         for job_id, number in self.opened:
