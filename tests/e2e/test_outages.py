@@ -53,6 +53,12 @@ StartDoor = Callable[..., Door]
 
 
 @pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """Give PostgreSQL alone: what takes the time here is processes, and steps on SQLite have their tests elsewhere."""
+    return postgres_url
+
+
+@pytest.fixture
 async def start_door(start_process: StartProcess, environ: dict[str, str], rig: Rig) -> AsyncIterator[StartDoor]:
     """Start `torii serve` as a real process, and wait until it is ready."""
     clients: list[httpx.AsyncClient] = []
@@ -196,11 +202,6 @@ async def test_a_killed_workers_work_is_taken_up_within_15_s(
 class TestWithPostgres:
     """What needs a database server that can be stopped."""
 
-    @pytest.fixture
-    def database_url(self, postgres_url: str) -> str:
-        """Give PostgreSQL alone."""
-        return postgres_url
-
     @pytest.mark.parametrize("how", ["stopped", "crashed"])
     async def test_a_database_away_is_a_503_and_comes_back(
         self,
@@ -244,11 +245,6 @@ class TestWithPostgres:
 
 class TestWithS3:
     """What needs an archive that can be stopped."""
-
-    @pytest.fixture
-    def database_url(self, postgres_url: str) -> str:
-        """Give PostgreSQL alone."""
-        return postgres_url
 
     @pytest.fixture
     def environ(

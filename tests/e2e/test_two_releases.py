@@ -20,6 +20,10 @@ from tests.support.rig import MODEL, TORII, Rig
 from tests.support.tree import ROOT
 
 ORDERS = 12
+#: The step that takes time here is starting processes, not the database; PostgreSQL is where deploys happen.
+pytestmark = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 
 
 def git(*words: str) -> bytes:
