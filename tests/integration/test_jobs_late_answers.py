@@ -47,16 +47,6 @@ async def opened(shop: Shop) -> Job:
     return job
 
 
-async def outcomes(rig: Rig, job: Job) -> list[str]:
-    """What became of the job's attempts, in order."""
-    attempt = tables.attempts
-    async with rig.house.database.read() as connection:
-        rows = await connection.execute(
-            sa.select(attempt.c.outcome).where(attempt.c.job_id == job.id).order_by(attempt.c.number)
-        )
-        return list(rows.scalars())
-
-
 async def settled(rig: Rig, verdict: Verdict) -> Job:
     """A job whose answer was lost and which was settled so."""
     await rig.order()
@@ -75,7 +65,7 @@ async def test_not_sent_is_said_of_ones_own_intent_alone(rig: Rig, other: Shop) 
     assert (second.id, second.attempt) == (first.id, first.attempt)
 
     assert await booking.book(rig.shop, first.id, 1, answers.Refused(Refusal.NOT_SENT), first.claim) is None
-    assert await outcomes(rig, second) == [Outcome.OPEN]
+    assert await rig.outcomes(second.id) == [Outcome.OPEN]
     running = await booking.book(other, second.id, 1, ACCEPTED, second.claim)
     assert running is not None
     assert running.state is State.RUNNING

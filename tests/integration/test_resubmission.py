@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from gateway.admission import policy
 from gateway.jobs import booking, evidence, settlement, sweep
@@ -39,16 +38,6 @@ async def doubtful(rig: Rig, emulator: EmulatorProcess, fault: str = "cut_after"
     return job
 
 
-async def outcomes(rig: Rig, job: Job) -> list[str]:
-    """What became of each attempt, in order."""
-    attempt = tables.attempts
-    async with rig.house.database.read() as connection:
-        rows = await connection.execute(
-            sa.select(attempt.c.outcome).where(attempt.c.job_id == job.id).order_by(attempt.c.number)
-        )
-        return list(rows.scalars())
-
-
 def late(emulator: EmulatorProcess) -> answers.Accepted:
     """The first attempt's answer, after all."""
     return answers.Accepted(emulator.books()["jobs"][0]["jobId"], 202, 2 * CREDIT, None)
@@ -63,11 +52,11 @@ async def test_a_second_attempt_has_a_hold_of_its_own(rig: Rig, emulator: Emulat
     assert await rig.balance() == (4 * CREDIT, 0)
     done = await rig.drive(again)
     assert (done.state, done.cost_micros) == (State.COMPLETED, 2 * CREDIT)
-    assert await outcomes(rig, job) == ["unknown", "accepted"]
+    assert await rig.outcomes(job.id) == ["unknown", "accepted"]
     assert await rig.balance() == (2 * CREDIT, 2 * CREDIT)
     await settlement.settle(rig.house.database, rig.house.clock, job.id, settlement.Verdict.NOT_CHARGED)
     assert (await rig.job(job.id)).state is State.COMPLETED
-    assert await outcomes(rig, job) == ["settled_free", "accepted"]
+    assert await rig.outcomes(job.id) == ["settled_free", "accepted"]
     assert await rig.balance() == (0, 2 * CREDIT)
     assert emulator.books()["totals"]["submitsReceived"] == 2
 
@@ -126,7 +115,7 @@ async def test_the_first_answer_after_the_second(rig: Rig, emulator: EmulatorPro
     await turn(rig)
     running = await rig.drive(await rig.job(job.id), when)
     assert await booking.book(rig.shop, job.id, 1, late(emulator)) is None
-    assert await outcomes(rig, job) == ["orphaned", "accepted"]
+    assert await rig.outcomes(job.id) == ["orphaned", "accepted"]
     done = await rig.drive(await rig.job(job.id))
     assert (done.state, done.upstream_job_id) == (State.COMPLETED, running.upstream_job_id)
     assert done.cost_micros == 4 * CREDIT
@@ -146,7 +135,7 @@ async def test_the_first_answer_while_both_are_in_doubt(rig: Rig, emulator: Emul
     assert (await rig.drive(booked)).state is State.COMPLETED
     assert await rig.balance() == (2 * CREDIT, 2 * CREDIT)
     assert await booking.book(rig.shop, job.id, 2, answers.Accepted(second, 202, 2 * CREDIT, None)) is None
-    assert await outcomes(rig, job) == ["accepted", "orphaned"]
+    assert await rig.outcomes(job.id) == ["accepted", "orphaned"]
     assert await rig.balance() == (0, 4 * CREDIT)
 
 

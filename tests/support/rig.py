@@ -139,6 +139,15 @@ class Rig:
             )
             return [(row.attempt, row.kind, row.amount_micros) for row in rows]
 
+    async def outcomes(self, job_id: str) -> list[str]:
+        """What became of the job's attempts, in order."""
+        attempt = tables.attempts
+        async with self.house.database.read() as connection:
+            rows = await connection.execute(
+                sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id).order_by(attempt.c.number)
+            )
+            return list(rows.scalars())
+
     async def balance(self) -> tuple[int, int]:
         """What the team holds and has spent, in micro-credits; the proof of the ledger is made on the way."""
         balance = tables.balances
