@@ -17,11 +17,11 @@ MEMORY = 100
 #: With fewer than this the catalogue still speaks, and early looks are worth their price.
 ENOUGH = 3
 #: With the submit that makes three requests a picture, with a little room for the late ones.
-MEAN_LOOKS = 1.75
+MEAN_LOOKS = 1.84
 
 _LEAST_STEP_S = 0.3
 #: How far a look may be moved, as a share of the way to it from the one before.
-_DITHER_SHARE = 0.35
+_DITHER_SHARE = 0.3
 _RARELY = -0.8
 _TAIL_STEPS = 4
 _STEP_SHARE = 0.02
