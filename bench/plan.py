@@ -15,7 +15,7 @@ class Plan:
     paced_s: float = 10.0
     #: Real durations are 1; with less the absolute lag cannot be compared.
     lag_scale: float = 1.0
-    lag_jobs: int = 75
+    lag_jobs: int = 150
     #: Between two orders, at scale 1.
     lag_every_s: float = 4.0
     #: So many orders come before those that are quoted: what is spread takes that long to be learnt.
