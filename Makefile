@@ -12,10 +12,10 @@ DEV_STAMP := $(VENV)/.dev-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench fuzz chaos openapi dashboards lock clean
+.PHONY: help setup run test check format bench fuzz chaos rehearsal outage screenshots openapi manual dashboards lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(RUN_STAMP)  ## create .venv with what Torii needs to run, from hash-pinned requirements
 
@@ -45,6 +45,14 @@ chaos: $(DEV_STAMP)  ## kill and cut everything for SEED and ROUNDS, prove the b
 	@tests/support/install-servers
 	$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --rounds $(ROUNDS) --write
 
+rehearsal: $(DEV_STAMP)  ## restart each part in turn under load, two releases side by side, write docs/reliability.md
+	@tests/support/install-servers
+	$(BIN)/python -m tests.e2e.rehearsal --rounds $(or $(REHEARSALS),2) --write
+
+outage: $(DEV_STAMP)  ## the upstream away for a whole minute under load, in three ways
+	@tests/support/install-servers
+	OUTAGE_S=60 $(BIN)/pytest -q tests/e2e/test_upstream_outage.py
+
 bench-lag: $(DEV_STAMP)  ## measure the lag behind the upstream and the calls a picture takes, in real time (about 9 minutes)
 	$(BIN)/python -m bench lag --json /dev/stdout
 
@@ -52,8 +60,15 @@ fuzz: $(DEV_STAMP)  ## ask a gateway everything its OpenAPI document allows and 
 	@tests/support/install-servers
 	$(BIN)/python -m tests.fuzz --examples $(or $(EXAMPLES),25) $(ARGS)
 
+screenshots: $(DEV_STAMP)  ## picture every page of the console into docs/console, from a real run
+	@tests/support/install-servers
+	$(BIN)/python -m tests.e2e.screenshots
+
 openapi: $(RUN_STAMP)  ## regenerate openapi/torii.json from the routes
 	$(BIN)/torii openapi --output openapi/torii.json
+
+manual: $(RUN_STAMP)  ## rewrite the commands' part of docs/cli.md from the commands
+	$(BIN)/python -m cli.manual docs/cli.md
 
 dashboards: $(DEV_STAMP)  ## rebuild deploy/grafana/dashboards from deploy/grafana/build
 	$(BIN)/python -m deploy.grafana.build

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench import accept, coldstart, figures, lag, machine, plan, reads
+from bench import accept, coldstart, figures, lag, machine, plan, reads, waiters
 from bench.figures import Row
 from bench.plan import Plan
 from tests.support.report import UnavailableError
@@ -26,6 +26,7 @@ MEASUREMENTS: Final[Mapping[str, Measure]] = MappingProxyType(
         reads.NAME: reads.measure,
         coldstart.NAME: coldstart.measure,
         lag.NAME: lag.measure,
+        waiters.NAME: waiters.measure,
     }
 )
 #: What can go wrong with servers and processes: the rest is still measured.

@@ -20,7 +20,20 @@ class Plan:
     lag_every_s: float = 4.0
     #: So many orders come before those that are quoted: what is spread takes that long to be learnt.
     lag_learning: int = 15
+    waiters: int = 5000
+    #: How long they wait and nothing happens.
+    waiting_s: float = 20.0
 
 
 PUBLISHED = Plan()
-QUICK = Plan(warm_s=0.5, saturated_s=2.0, floor_s=1.0, paced_s=2.0, lag_scale=0.1, lag_jobs=24, lag_learning=6)
+QUICK = Plan(
+    warm_s=0.5,
+    saturated_s=2.0,
+    floor_s=1.0,
+    paced_s=2.0,
+    lag_scale=0.1,
+    lag_jobs=24,
+    lag_learning=6,
+    waiters=300,
+    waiting_s=4.0,
+)

@@ -22,6 +22,8 @@ from gateway import errors
 from service import admin_budgets, admin_keys, admin_teams
 from service.admin_bodies import Count, Name, WindowBudgetWanted
 from service.admin_deeds import Wanted
+from service.cache_shapes import CacheWanted
+from service.retention_shapes import RetentionWanted
 
 app = typer.Typer(add_completion=False)
 
@@ -55,6 +57,8 @@ class WantedTeam(Wanted):
     queue_depth: Count | UnsetType = UNSET
     max_queue_s: Count | UnsetType = UNSET
     policy: dict[str, Any] | UnsetType | None = UNSET
+    cache: CacheWanted | UnsetType = UNSET
+    retention: RetentionWanted | UnsetType = UNSET
     budgets: tuple[WindowBudgetWanted, ...] | UnsetType = UNSET
     keys: tuple[WantedKey, ...] = ()
 

@@ -3,11 +3,13 @@
 The archive's check writes and deletes a tiny object of its own.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,6 +31,10 @@ from gateway.storage.stores import Stores
 from gateway.tenancy import keys
 from gateway.upstream import hosts
 from gateway.webhooks import team_secrets
+
+#: A collector that takes longer to be reached is not there.
+_COLLECTOR_S: Final = 2.0
+_PORTS: Final = MappingProxyType({"http": 80, "https": 443})
 
 
 class Health(StrEnum):
@@ -196,6 +202,21 @@ async def _upstream(house: Stores) -> Finding:
     return Finding("upstream", Health.OK, f"{money.credits(account.remaining_micros)} credits left{seen_at}")
 
 
+async def _traces(house: Stores) -> Finding:
+    url = house.settings.traces_url
+    if url is None:
+        return Finding("traces", Health.OK, "off; OTEL_EXPORTER_OTLP_ENDPOINT turns them on")
+    place = urlsplit(url)
+    try:
+        async with asyncio.timeout(_COLLECTOR_S):
+            _, writer = await asyncio.open_connection(place.hostname, place.port or _PORTS[place.scheme])
+    except (OSError, TimeoutError) as error:
+        # Jobs go on without; only their traces are lost.
+        return Finding("traces", Health.WARNING, f"on, and nobody listens at {url} ({type(error).__name__})")
+    writer.close()
+    return Finding("traces", Health.OK, f"on: sent to {url}")
+
+
 def _later(at: datetime | None, now: datetime) -> bool:
     return at is not None and at > now
 
@@ -209,4 +230,5 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Stores], Awaitable[Finding]]], ...]] =
     ("archive", _archive),
     ("workers", _workers),
     ("upstream", _upstream),
+    ("traces", _traces),
 )

@@ -11,6 +11,8 @@ from cli import screen
 from gateway import errors
 from gateway.admission import policy
 from service.admin_bodies import WindowBudgetWanted
+from service.cache_shapes import CacheWanted
+from service.retention_shapes import RetentionWanted
 
 _LIMITS = ("rpm", "concurrency", "queueDepth", "maxQueueS")
 
@@ -36,6 +38,8 @@ class TeamWish(Protocol):
 
     name: str
     policy: dict[str, Any] | UnsetType | None
+    cache: CacheWanted | UnsetType
+    retention: RetentionWanted | UnsetType
 
 
 class KeyWish(Protocol):
@@ -52,11 +56,15 @@ def new_team(wanted: TeamWish) -> Change:
 
 
 def of_team(wanted: TeamWish, found: Mapping[str, Any]) -> list[Change]:
-    """What differs in a team's limits and policy."""
+    """What differs in a team's limits, policy, cache and retention."""
     asked = msgspec.to_builtins(wanted)
     body = {name: asked[name] for name in _LIMITS if name in asked and asked[name] != found[name]}
     if wanted.policy is not UNSET and _policy(wanted.policy) != _policy(found["policy"]):
         body["policy"] = wanted.policy
+    for member in ("cache", "retention"):
+        other = {name: value for name, value in asked.get(member, {}).items() if value != found[member][name]}
+        if other:
+            body[member] = other
     if not body:
         return []
     return [Change("team.update", f"set {_spelled(body)} of team {wanted.name}", {"team": found["id"]}, body)]

@@ -46,9 +46,9 @@ def create(
     rpm: Annotated[int | None, typer.Option(help="New generations a minute.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Jobs in flight.")] = None,
     budget: Annotated[str | None, typer.Option(help="Credits that it may spend and hold in a window.")] = None,
-    window: Annotated[Window | None, typer.Option(help="The budget's window, in UTC. [default: month]")] = None,
+    window: Annotated[Window | None, typer.Option(help="The budget's window, in UTC. \\[default: month]")] = None,
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="May be given several times. [default: generate, read]")
+        list[Scope] | None, typer.Option(help="May be given several times. \\[default: generate, read]")
     ] = None,
     url: Url = None,
     token_file: TokenFile = None,

@@ -80,7 +80,7 @@ def refund(
     reference: Reference,
     job: Job = None,
     team: Team = None,
-    credits: Annotated[str | None, typer.Option(help="How much. [default: all that the job has cost]")] = None,
+    credits: Annotated[str | None, typer.Option(help="How much. \\[default: all that the job has cost]")] = None,
     note: Note = None,
     url: Url = None,
     token_file: TokenFile = None,

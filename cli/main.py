@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from cli import menu, mistakes
+from cli import completion, menu, mistakes
+from cli.failures import Failure
 from gateway import errors
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ def torii(
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; returns the exit status."""
     as_json = "--json" in arguments
+    completion.prepare(os.environ)
     try:
         status = get_command(app)(args=list(arguments), prog_name="torii", standalone_mode=False)
         sys.stdout.flush()
@@ -52,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has left, such as `head`; Python's own flush at exit must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (errors.ToriiError, typer.TyperException, OSError) as error:
+    except (errors.ToriiError, Failure, typer.TyperException, OSError) as error:
         return mistakes.report(error, as_json=as_json)
     except KeyboardInterrupt:
         return 130

@@ -1,6 +1,7 @@
 """What a user sees of a mistake: one line on stderr that names the thing and the way out, or the same as JSON.
 
-Chooses the exit status: 2 for a wrong command line or setting, 1 for everything else. Knows no command.
+Chooses the exit status: a failure's own, else 2 for a wrong command line or setting and 1 for everything else. Knows
+no command.
 """
 
 import sys
@@ -8,12 +9,15 @@ import sys
 import typer
 
 from cli import screen
+from cli.failures import Failure
 from gateway import errors
 
 
-def report(error: errors.ToriiError | typer.TyperException | OSError, *, as_json: bool) -> int:
+def report(error: errors.ToriiError | Failure | typer.TyperException | OSError, *, as_json: bool) -> int:
     """Write the one line; returns the exit status. An ``OSError`` that names no file is a bug, and raised again."""
     match error:
+        case Failure():
+            return _say(error.code, error.message, error.param, as_json=as_json, status=error.status)
         case errors.SettingError():
             return _say(error.code, error.message, error.param, as_json=as_json, status=2)
         case errors.ToriiError():

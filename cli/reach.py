@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import typer
 from redis.asyncio import Redis
 
-from cli import late, screen, stores
+from cli import access, late, screen, stores
 from gateway.images import catalogue
 from gateway.settings import keyring
 from gateway.settings.values import Settings
@@ -25,12 +25,15 @@ from gateway.storage import pages, valkey
 from gateway.tenancy.authority import Authority
 from service.admin_deeds import Ask, Csv, Deed, Office
 
-Url = Annotated[
-    str | None, typer.Option("--url", help="Ask the gateway at this address instead of the stores.", metavar="URL")
-]
+URL_HELP: Final = (
+    "Ask the gateway at this address instead of the stores. \\[default: TORII_URL, where no stores are set]"
+)
+TOKEN_FILE_HELP: Final = "With --url: a file with the admin token. \\[default: TORII_ADMIN_TOKEN]"  # noqa: S105  a sentence
+
+Url = Annotated[str | None, typer.Option("--url", help=URL_HELP, metavar="URL")]
 TokenFile = Annotated[
     Path | None,
-    typer.Option("--token-file", help="With --url: a file with the admin token. [default: TORII_ADMIN_TOKEN]"),
+    typer.Option("--token-file", help=TOKEN_FILE_HELP),
 ]
 
 T = TypeVar("T")
@@ -54,7 +57,7 @@ def carry_out(url: str | None, token_file: Path | None, work: Callable[[Reach], 
     """Do the work that a command is, where its options say."""
 
     async def carried_out() -> T:
-        async with _opened(url, token_file) as reach:
+        async with opened(url, token_file) as reach:
             return await work(reach)
 
     return asyncio.run(carried_out())
@@ -100,7 +103,9 @@ def read(text: str | bytes) -> Any:  # noqa: ANN401  whatever was sent
 
 
 @asynccontextmanager
-async def _opened(url: str | None, token_file: Path | None) -> AsyncIterator[Reach]:
+async def opened(url: str | None, token_file: Path | None) -> AsyncIterator[Reach]:
+    """The way that a command's options say, or the environment where no stores are known."""
+    url = access.administered(url)
     if url is not None:
         async with late.module("cli.remote").opened(url, token_file) as remote:
             yield remote
@@ -117,7 +122,7 @@ async def _opened(url: str | None, token_file: Path | None) -> AsyncIterator[Rea
             clock=house.clock,
             redis=redis,
         )
-        yield _Local(office, Authority(f"cli:{_user()}"))
+        yield _Local(office, Authority(f"cli:{user()}"))
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,8 @@ async def _redis(settings: Settings) -> AsyncIterator[Redis | None]:
         await redis.aclose()
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs the command: the actor that the audit log names."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -10,13 +10,15 @@ from urllib.parse import quote
 
 import httpx
 
-from cli import reach, screen
+from cli import gateways, reach, screen, unreachable
 from gateway import errors
 from gateway.settings import sources
 from service.admin_deeds import Deed
 
 _TOKEN = "TORII_ADMIN_TOKEN"  # noqa: S105  the variable's name
 _TIMEOUT_S = 60.0
+#: Another try may find another answer.
+_PASSING = frozenset({502, 503, 504})
 
 
 class RemoteRefusal(errors.ToriiError):
@@ -31,11 +33,8 @@ class RemoteRefusal(errors.ToriiError):
 async def opened(url: str, token_file: Path | None) -> AsyncIterator["Remote"]:
     """The way to the gateway at that address; ``SettingError`` without a token for it."""
     headers = {"Authorization": f"Bearer {_token(token_file)}"}
-    try:
-        client = httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=_TIMEOUT_S)
-    except (httpx.InvalidURL, UnicodeEncodeError):
-        raise errors.InvalidParameter(f"--url: {url[:80]!r} is no address", param="url") from None
-    async with client:
+    base = gateways.address("--url", url)
+    async with httpx.AsyncClient(base_url=base, headers=headers, timeout=_TIMEOUT_S) as client:
         yield Remote(client)
 
 
@@ -65,7 +64,7 @@ class Remote:
                 headers=None if content is None else {"Content-Type": "application/json"},
             )
         except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise errors.Unavailable(f"--url: the gateway cannot be reached ({type(error).__name__})") from error
+            raise errors.Unavailable(f"--url: the gateway cannot be reached: {unreachable.why(error)}") from error
         if not answer.is_success:
             raise _refusal(answer)
         if answer.headers.get("content-type", "").startswith("text/csv"):
@@ -76,12 +75,18 @@ class Remote:
             raise RemoteRefusal("not_torii", "--url: what answers there is no Torii") from None
 
 
-def _refusal(answer: httpx.Response) -> RemoteRefusal:
+def _refusal(answer: httpx.Response) -> errors.ToriiError:
     try:
         error = answer.json()["error"]
-        return RemoteRefusal(str(error["code"]), str(error["message"]), error["param"])
+        code, message, param = str(error["code"]), str(error["message"]), error["param"]
     except (ValueError, KeyError, TypeError):
-        return RemoteRefusal("not_torii", f"--url: what answers there is no Torii (status {answer.status_code})")
+        code, param = "not_torii", None
+        message = f"--url: what answers there is no Torii (status {answer.status_code})"
+    if answer.status_code in _PASSING:
+        away = errors.Unavailable(message, param=param)
+        away.code = code
+        return away
+    return RemoteRefusal(code, message, param)
 
 
 def _token(file: Path | None) -> str:

@@ -11,7 +11,7 @@ from cli.reach import Reach, TokenFile, Url
 from cli.screen import AsJson
 from gateway import errors
 from gateway.ledger.budgets import Window
-from service import admin_budgets, admin_teams
+from service import admin_budgets, admin_retention, admin_teams
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Make, list, change, drain, export and delete teams."
@@ -30,16 +30,43 @@ _COLUMNS: Final = MappingProxyType(
     }
 )
 
+#: What of a team is told in lines of its own.
+_NESTED: Final = ("budgets", "policy", "cache", "retention")
+
 Name = Annotated[str, typer.Argument(help="A team's name or id.")]
 Budget = Annotated[str | None, typer.Option(help="Credits that may be spent and held in a window.")]
 Soft = Annotated[str | None, typer.Option(help="Credits of the budget that warn when they are passed.")]
-OfWindow = Annotated[Window | None, typer.Option(help="The budget's window, in UTC. [default: month]")]
+OfWindow = Annotated[Window | None, typer.Option(help="The budget's window, in UTC. \\[default: month]")]
 Rpm = Annotated[int | None, typer.Option(help="New generations a minute.")]
 Concurrency = Annotated[int | None, typer.Option(help="Jobs in flight; 0 takes the limit away.")]
 QueueDepth = Annotated[int | None, typer.Option(help="Jobs waiting.")]
 MaxQueueS = Annotated[int | None, typer.Option(help="Seconds that a job may wait.")]
 WebhookUrl = Annotated[
     str | None, typer.Option("--webhook-url", metavar="HOOK", help="Where the ends of its jobs are told.")
+]
+CacheTtl = Annotated[
+    str | None,
+    typer.Option("--cache-ttl", help="How long a picture answers the same request again: 12h, 30d; 0s: for ever."),
+]
+Unseeded = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache-unseeded/--no-cache-unseeded", help="Answer requests without a seed again too.", show_default=False
+    ),
+]
+Pool = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache-pool/--no-cache-pool", help="Share pictures with the other teams that do.", show_default=False
+    ),
+]
+PicturesDays = Annotated[
+    int | None,
+    typer.Option("--keep-pictures-days", min=0, help="Erase a job's pictures so many days after its end; 0: never."),
+]
+PromptsDays = Annotated[
+    int | None,
+    typer.Option("--keep-prompts-days", min=0, help="Erase what a job was asked for after so many days; 0: never."),
 ]
 
 
@@ -97,12 +124,22 @@ def update(
     max_queue_s: MaxQueueS = None,
     webhook_url: WebhookUrl = None,
     no_webhook_url: Annotated[bool, typer.Option("--no-webhook-url", help="Tell it of no ends any more.")] = False,
+    cache_ttl: CacheTtl = None,
+    cache_unseeded: Unseeded = None,
+    cache_pool: Pool = None,
+    keep_pictures_days: PicturesDays = None,
+    keep_prompts_days: PromptsDays = None,
     url: Url = None,
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a team's limits, its webhook URL, or its budget for a window."""
-    limits = {**_limits(rpm, concurrency, queue_depth, max_queue_s), **_webhook(webhook_url, away=no_webhook_url)}
+    """Change a team's limits, its webhook URL, its cache, how long it keeps things, or its budget for a window."""
+    limits = {
+        **_limits(rpm, concurrency, queue_depth, max_queue_s),
+        **_webhook(webhook_url, away=no_webhook_url),
+        **_cache(cache_ttl, unseeded=cache_unseeded, pool=cache_pool),
+        **_retention(keep_pictures_days, keep_prompts_days),
+    }
     wanted = _budget(budget, window, soft, alone=no_budget)
     if no_budget and budget is not None:
         raise errors.InvalidParameter("give either --budget or --no-budget", param="budget")
@@ -120,6 +157,24 @@ def update(
         return await way.ask(admin_teams.READ, {"team": name})
 
     _facts(reach.carry_out(url, token_file, changed), as_json=as_json)
+
+
+@app.command()
+def retention(
+    name: Name,
+    keep_pictures_days: PicturesDays = None,
+    keep_prompts_days: PromptsDays = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count what is over its time, by the team's own days or, as a trial, by these. Erases nothing."""
+    query = {"picturesDays": _said(keep_pictures_days), "promptsDays": _said(keep_prompts_days)}
+    found = reach.ask(url, token_file, admin_retention.COUNT, {"team": name}, query=query)
+    if as_json:
+        screen.write_json(found)
+    else:
+        screen.facts({name: value for name, value in found.items() if value is not None})
 
 
 @app.command()
@@ -193,6 +248,22 @@ def _webhook(webhook_url: str | None, *, away: bool = False) -> dict[str, Any]:
     return {"webhookUrl": webhook_url} if away or webhook_url is not None else {}
 
 
+def _cache(ttl: str | None, *, unseeded: bool | None, pool: bool | None) -> dict[str, Any]:
+    chosen: dict[str, Any] = {} if ttl is None else {"ttlS": amounts.seconds("--cache-ttl", ttl) or None}
+    chosen |= {name: value for name, value in (("unseeded", unseeded), ("pool", pool)) if value is not None}
+    return {"cache": chosen} if chosen else {}
+
+
+def _retention(pictures_days: int | None, prompts_days: int | None) -> dict[str, Any]:
+    given = {"picturesDays": pictures_days, "promptsDays": prompts_days}
+    chosen = {name: days or None for name, days in given.items() if days is not None}
+    return {"retention": chosen} if chosen else {}
+
+
+def _said(days: int | None) -> str | None:
+    return str(days) if days else None
+
+
 def _budget(
     budget: str | None, window: Window | None, soft: str | None, *, alone: bool = False
 ) -> dict[str, Any] | None:
@@ -211,11 +282,13 @@ def _facts(team: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         screen.write_json(team)
         return
-    told = {name: value for name, value in team.items() if name not in ("budgets", "policy")}
+    told = {name: value for name, value in team.items() if name not in _NESTED}
     for each in team["budgets"]:
         whose = f" of key {each['keyId']}" if each["keyId"] else ""
         used = f"{each['left']} of {each['limit']} credits left ({each['spent']} spent, {each['held']} held)"
         told[f"budget ({each['window']}){whose}"] = used
     for member, value in (team["policy"] or {}).items():
         told[f"policy.{member}"] = screen.encode(value)
+    for member in ("cache", "retention"):
+        told |= {f"{member}.{name}": screen.encode(value) for name, value in team[member].items()}
     screen.facts(told)

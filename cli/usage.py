@@ -28,6 +28,8 @@ _SUMS: Final = (
     ("adjusted", "ADJUSTED"),
     ("spent", "SPENT"),
     ("held", "HELD"),
+    ("reused", "REUSED"),
+    ("saved", "SAVED"),
 )
 
 
@@ -50,7 +52,7 @@ def usage(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Where the credits went. A job counts for the day of its order."""
+    """Where the credits went, and which reuse has saved. A job counts for the day of its order."""
     if as_json:
         form = Format.JSON
     query = {"team": team, "since": since, "until": until, "by": by.value}

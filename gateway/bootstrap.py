@@ -4,12 +4,14 @@ Opens nothing that it does not hand out, and connects lazily: an unreachable sto
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as PrometheusCounter
 from redis.asyncio import Redis
 
 from gateway import errors, ids
@@ -21,20 +23,31 @@ from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
 from gateway.images.catalogue import Catalogue
 from gateway.jobs import delivery, queue, tries
+from gateway.jobs.errands import Errands
 from gateway.jobs.gate import Gate
+from gateway.jobs.library import Library
 from gateway.jobs.parts import Counter, Courier, Shop
+from gateway.jobs.purse import Purse
+from gateway.jobs.scouts import Scouts
 from gateway.jobs.view import Frame
+from gateway.jobs.waiting_room import WaitingRoom
+from gateway.reuse import key
+from gateway.reuse.shelf import Shelf
 from gateway.settings import keyring
 from gateway.settings.keyring import Keyring
 from gateway.settings.values import Settings
 from gateway.storage import stores, valkey
 from gateway.storage.database import Database
-from gateway.telemetry import metrics
+from gateway.telemetry import metrics, tracing
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Collector, Traces
 from gateway.tenancy.recognition import Recogniser
 from gateway.upstream.client import Address, Upstream
 from gateway.upstream.pacer import Listener, Pacer
 from gateway.webhooks.outbound import Outbound
+
+#: From where spans go, if anywhere, and the counter of those that got lost, to tracing.
+Opens: TypeAlias = Callable[[Collector | None, PrometheusCounter], Traces]
 
 
 @dataclass(frozen=True)
@@ -54,12 +67,21 @@ class House:
     gate: Gate
     recogniser: Recogniser
     outbound: Outbound
+    waiting_room: WaitingRoom
+    library: Library
+    traces: Traces
 
     @property
     def counter(self) -> Counter:
         """What accepting and reading jobs needs."""
         return Counter(
-            self.database, self.catalogue, self.queue, self.clock, webhook_nets=self.settings.webhook_allow_nets
+            self.database,
+            self.catalogue,
+            self.queue,
+            self.clock,
+            self.library,
+            webhook_nets=self.settings.webhook_allow_nets,
+            traces=self.traces,
         )
 
     @property
@@ -74,19 +96,24 @@ class House:
 
 
 @asynccontextmanager
-async def house(settings: Settings) -> AsyncIterator[House]:
+async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterator[House]:
     """A whole gateway, closed at the end.
 
     Raises ``SettingError`` (which names the variable) when the catalogue is wrong, the database cannot be reached, or
-    its schema is not one that this release works with. Redis and the archive may come later.
+    its schema is not one that this release works with. Redis and the archive may come later. ``traced`` opens tracing;
+    a test may want the spans for itself.
     """
     ring = keyring.derive(settings.secret_key)
     registry = CollectorRegistry()
+    measured = metrics.declare(registry, metadata.version("torii"))
+    traces = traced(_collector(settings), measured.spans_dropped)
     opened = stores.open_database(settings)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
-    outbound = Outbound(settings.webhook_allow_nets)
+    outbound = Outbound(settings.webhook_allow_nets, traces=traces)
     recogniser = Recogniser(opened, ring.api_keys, SystemClock())
+    waiting_room = WaitingRoom(opened, redis, SystemClock(), settings.unknown_wait_s)
+    errands = Errands()
     try:
         models = catalogue.load(settings.catalogue)
         objects = _bucket(settings)
@@ -100,19 +127,53 @@ async def house(settings: Settings) -> AsyncIterator[House]:
             catalogue=models,
             clock=SystemClock(),
             registry=registry,
-            metrics=metrics.declare(registry, metadata.version("torii")),
-            queue=queue.open(redis),
+            metrics=measured,
+            queue=queue.open(redis, traces),
             gate=Gate(opened, SystemClock(), GenerationRate(redis), Policies(), outbound),
             recogniser=recogniser,
             outbound=outbound,
+            waiting_room=waiting_room,
+            library=await library(opened, redis, objects, errands),
+            traces=traces,
         )
     finally:
+        await waiting_room.close()
+        await errands.close()
         await recogniser.close()
         await outbound.close()
         if objects is not None:
             objects.close()
         await redis.aclose()
         await opened.close()
+        await traces.close()
+
+
+async def library(opened: Database, redis: Redis, objects: Bucket, errands: Errands) -> Library:
+    """What orders are answered again with; ``StoreUnavailable``. The errands are the caller's to close."""
+    return Library(
+        shelf=Shelf(redis, SystemClock()),
+        prints=await key.read(opened),
+        bucket=objects,
+        purse=Purse(opened, SystemClock(), errands),
+        scouts=Scouts(),
+        errands=errands,
+    )
+
+
+def _collector(settings: Settings) -> Collector | None:
+    url = settings.traces_url
+    if url is None:
+        return None
+    return Collector(
+        url=url,
+        headers=settings.traces_headers,
+        certificate=settings.otel_exporter_otlp_certificate,
+        service_name=settings.otel_service_name,
+        version=metadata.version("torii"),
+        resource=settings.otel_resource_attributes,
+        sampler=settings.otel_traces_sampler,
+        ratio=settings.otel_traces_sampler_arg,
+    )
 
 
 def _bucket(settings: Settings) -> Bucket:
@@ -135,6 +196,7 @@ async def shop(built: House) -> AsyncIterator[Shop]:
         built.metrics,
         built.clock,
         Listener(pacer, built.clock).hear,
+        traces=built.traces,
     )
     try:
         yield Shop(
@@ -143,15 +205,18 @@ async def shop(built: House) -> AsyncIterator[Shop]:
             catalogue=built.catalogue,
             queue=built.queue,
             clock=built.clock,
+            redis=built.redis,
             metrics=built.metrics,
             upstream=upstream,
             pacer=pacer,
             bucket=built.bucket,
+            shelf=built.library.shelf,
             courier=_courier(built),
             concurrency=settings.upstream_concurrency,
             unknown_wait_s=settings.unknown_wait_s,
             exclusive=settings.upstream_exclusive,
             hook_base=f"{settings.public_url}/hooks/upstream" if settings.upstream_webhooks else None,
+            traces=built.traces,
         )
     finally:
         await upstream.close()

@@ -22,7 +22,9 @@
     ├── NotFound
     │   ├── ModelNotFound
     │   ├── JobNotFound
+    │   ├── BatchNotFound
     │   ├── ImageNotFound
+    │   │   └── ImageGone         its job was erased
     │   ├── TeamNotFound
     │   ├── DeliveryNotFound
     │   └── KeyNotFound
@@ -35,7 +37,11 @@
     ├── Unavailable               a part we need did not answer; waiting helps
     │   ├── StoreUnavailable
     │   ├── ArchiveUnavailable
+    │   ├── StillRunning
+    │   ├── UpstreamPaused
     │   └── Draining
+    ├── JobFailed                 what a request waited for came to nothing
+    │   └── JobRejected
     ├── InternalError             a bug of ours; says nothing of the inside
     └── SettingError              the operator's: a setting is missing or wrong; ``param`` names the variable
         └── SchemaMismatch
@@ -53,6 +59,8 @@ class Limit(StrEnum):
     TEAM_RPM = "team_rpm"
     #: Jobs of the team that wait.
     QUEUE_DEPTH = "queue_depth"
+    #: Requests of a key that wait for a job.
+    WAITERS = "waiters"
     #: Wrong keys that wait for their answer.
     WRONG_KEYS = "wrong_keys"
     OTHER = "other"
@@ -168,10 +176,22 @@ class JobNotFound(NotFound):
     code = "job_not_found"
 
 
+class BatchNotFound(NotFound):
+    """No such batch."""
+
+    code = "batch_not_found"
+
+
 class ImageNotFound(NotFound):
     """No such picture."""
 
     code = "image_not_found"
+
+
+class ImageGone(ImageNotFound):
+    """The picture was erased."""
+
+    code = "image_gone"
 
 
 class TeamNotFound(NotFound):
@@ -257,6 +277,12 @@ class RateLimited(ToriiError):
         super().__init__(message, param=param, retry_after_s=retry_after_s)
 
 
+class NotCached(ToriiError):
+    """There is no answer in the cache, and the request would have no other."""
+
+    code = "not_cached"
+
+
 class Unavailable(ToriiError):
     """A part of the gateway does not answer at the moment."""
 
@@ -282,6 +308,34 @@ class Draining(Unavailable):
     """This process is shutting down; send the request again."""
 
     code = "draining"
+
+
+class StillRunning(Unavailable):
+    """The picture is not there yet; send the same request again and it goes on waiting for the same one."""
+
+    code = "still_running"
+
+
+class UpstreamPaused(Unavailable):
+    """Nothing is sent to the upstream at the moment, so nothing was ordered."""
+
+    code = "upstream_paused"
+
+
+class JobFailed(ToriiError):
+    """The picture that this request waited for was not made; ``code`` says why, as that of a job does."""
+
+    code = "upstream_failed"
+
+    def __init__(self, message: str, code: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class JobRejected(JobFailed):
+    """The upstream refused the request that it was asked to carry out."""
+
+    code = "upstream_rejected"
 
 
 class InternalError(ToriiError):

@@ -75,6 +75,21 @@ def webhook_secret() -> str:
     return "whs_" + base62(_LENGTH)
 
 
+def session() -> str:
+    """A new session's id; the browser keeps a secret beside it."""
+    return "ses_" + base62(_LENGTH)
+
+
+def batch() -> str:
+    """A new batch's id."""
+    return "bat_" + base62(_LENGTH)
+
+
+def erasure() -> str:
+    """A new erasure's id: an object that is to go from the archive."""
+    return "era_" + base62(_LENGTH)
+
+
 def flight() -> str:
     """A new flight's id: one generation that several jobs wait for."""
     return "flt_" + base62(_LENGTH)

@@ -12,7 +12,7 @@ from gateway.ledger.budgets import Standing
 from gateway.tenancy import teams
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
-from service import answers, bodies, callers, front
+from service import answers, bodies, caching, callers, front
 
 
 @get("/api/v1/account", name="getAccount")
@@ -61,21 +61,24 @@ def _standing(each: Standing) -> dict[str, Any]:
 async def quoted(request: Request[Any, Any, Any]) -> Response[bytes]:
     """What a run with this body would cost and how long it would take; nothing is ordered."""
     house = front.of(request).house
-    key = await callers.known(request, Scope.GENERATE)
+    asker = await callers.recognised(request, Scope.GENERATE)
     body = await bodies.json_object(request)
     found = await quote.quote(
         house.counter,
-        callers.caller(key),
+        callers.caller(asker.key),
         request.path_params["apiId"],
         body,
         house.settings.upstream_concurrency,
+        caching.wish(request, asker),
+        house.gate.policies.of(asker.team),
     )
     return answers.json(
         {
             "model": found.model,
             "creditCost": money.credits(found.cost_micros),
             "firm": found.firm,
-            "cached": False,
+            "cached": found.cached,
+            "collapsed": found.collapsed,
             "expectedWaitS": round(found.wait_s, 1),
             "creditsRemaining": money.credits(found.remaining_micros or 0),
             "affordable": found.affordable,

@@ -6,6 +6,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway.tenancy import keys
 from service.admin_deeds import Wanted
+from service.cache_shapes import CacheWanted
+from service.retention_shapes import RetentionWanted
 from service.wire import At, Text
 
 #: Read as JSON has it and turned into micro-credits by ``admin_views.micros`` at once: nothing is ever summed as this.
@@ -60,6 +62,8 @@ class TeamWanted(Wanted):
     max_queue_s: Annotated[Count | UnsetType, Meta(description="How long a job may wait.")] = UNSET
     policy: Annotated[dict[str, Any] | UnsetType | None, Meta(description="What its orders may ask for.")] = UNSET
     webhook_url: WebhookUrl | UnsetType | None = UNSET
+    cache: CacheWanted | UnsetType = UNSET
+    retention: RetentionWanted | UnsetType = UNSET
     budgets: tuple[WindowBudgetWanted, ...] = ()
 
 
@@ -73,6 +77,8 @@ class TeamChange(Wanted):
     max_queue_s: Count | UnsetType = UNSET
     policy: dict[str, Any] | UnsetType | None = UNSET
     webhook_url: WebhookUrl | UnsetType | None = UNSET
+    cache: CacheWanted | UnsetType = UNSET
+    retention: RetentionWanted | UnsetType = UNSET
 
 
 class KeyWanted(Wanted):

@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, money
 from gateway.jobs import admin
-from gateway.ledger import book, entries, statement, usage
+from gateway.jobs.report import Line, report
+from gateway.ledger import book, entries, statement
 from gateway.ledger.book import Correction
 from gateway.ledger.entries import Kind, Payer
-from gateway.ledger.usage import By, Span, Usage
+from gateway.ledger.usage import By, Span
 from gateway.tenancy import audit, keys, teams
 from gateway.tenancy.authority import Authority
 from service import admin_shapes, admin_views
@@ -23,7 +24,7 @@ from service.admin_deeds import PAGE, Ask, Csv, Deed, Office, choice, operation
 _SINCE: Final = choice("since", "At this moment or later.", format="date-time")
 _UNTIL: Final = choice("until", "Before this moment.", format="date-time")
 _TEAM: Final = choice("team", "Of this team: its name or id.")
-_SUMS: Final = ("jobs", "pictures", "charged", "refunded", "adjusted", "spent", "held")
+_SUMS: Final = ("jobs", "pictures", "charged", "refunded", "adjusted", "spent", "held", "reused", "saved")
 
 
 async def _ledger(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
@@ -112,10 +113,9 @@ async def _usage(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any
         raise errors.InvalidParameter("format: use json or csv", param="format")
     async with office.database.read() as connection:
         span = Span(await _team_id(connection, ask), ask.day("since"), ask.day("until"))
-        found = await usage.summed(connection, by, span)
-        lines = [
-            {**group, **_sums(each)} for group, each in zip(await _groups(connection, by, found), found, strict=True)
-        ]
+        found = await report(connection, by, span)
+        named = await _groups(connection, by, [line.used.group for line in found.lines])
+        lines = [{**group, **_sums(line)} for group, line in zip(named, found.lines, strict=True)]
     if form == "csv":
         return Csv(_csv(by, lines))
     return {
@@ -123,34 +123,36 @@ async def _usage(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any
         "since": span.since,
         "until": span.until,
         "usage": lines,
-        "total": _sums(usage.total(found)),
+        "total": _sums(found.total),
     }
 
 
-async def _groups(connection: AsyncConnection, by: By, found: Sequence[Usage]) -> list[dict[str, Any]]:
+async def _groups(connection: AsyncConnection, by: By, groups: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
     """What each group is called."""
     if by in (By.MODEL, By.DAY):
-        return [{by.value: each.group[0] or None} for each in found]
-    names = await teams.names(connection, {each.group[0] for each in found})
-    told = [{"team": names[each.group[0]], "teamId": each.group[0]} for each in found]
+        return [{by.value: group[0] or None} for group in groups]
+    names = await teams.names(connection, {group[0] for group in groups})
+    told = [{"team": names[group[0]], "teamId": group[0]} for group in groups]
     if by is By.TEAM:
         return told
-    called = await keys.names(connection, {each.group[1] for each in found})
+    called = await keys.names(connection, {group[1] for group in groups})
     return [
-        {**one, "keyId": each.group[1] or None, "key": called.get(each.group[1])}
-        for one, each in zip(told, found, strict=True)
+        {**one, "keyId": group[1] or None, "key": called.get(group[1])} for one, group in zip(told, groups, strict=True)
     ]
 
 
-def _sums(each: Usage) -> dict[str, Any]:
+def _sums(line: Line) -> dict[str, Any]:
+    used, spared = line.used, line.spared
     return {
-        "jobs": each.jobs,
-        "pictures": each.pictures,
-        "charged": money.credits(each.charged_micros),
-        "refunded": money.credits(each.refunded_micros),
-        "adjusted": money.credits(each.adjusted_micros),
-        "spent": money.credits(each.spent_micros),
-        "held": money.credits(each.held_micros),
+        "jobs": used.jobs,
+        "pictures": used.pictures,
+        "charged": money.credits(used.charged_micros),
+        "refunded": money.credits(used.refunded_micros),
+        "adjusted": money.credits(used.adjusted_micros),
+        "spent": money.credits(used.spent_micros),
+        "held": money.credits(used.held_micros),
+        "reused": None if spared is None else spared.answers,
+        "saved": None if spared is None else money.credits(spared.micros),
     }
 
 
@@ -170,8 +172,8 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _number(value: int | Decimal) -> str:
-    return format(Decimal(value), "f")  # never with an exponent
+def _number(value: int | Decimal | None) -> str:
+    return "" if value is None else format(Decimal(value), "f")  # never with an exponent
 
 
 async def _audit(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
@@ -250,7 +252,10 @@ USAGE: Final = Deed(
         "GetUsage",
         "Where the credits went",
         ("Sums by group, of days in UTC.", admin_shapes.UsageReport),
-        description="A job counts for the day of its order. `Accept: text/csv` or `format=csv` gives a sheet.",
+        description=(
+            "A job counts for the day of its order, an answer that cost nothing for its own. "
+            "`Accept: text/csv` or `format=csv` gives a sheet."
+        ),
         parameters=(
             choice("by", "Groups; teams, if nothing is said.", enum=[by.value for by in By]),
             _TEAM,

@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
 from gateway.clock import rfc3339
-from gateway.jobs import admin, deeds, lookup, queue, view
+from gateway.jobs import admin, deeds, erasing, lookup, purging, queue, view
 from gateway.jobs.record import Job
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import State
 from gateway.jobs.view import Frame
+from gateway.reuse.shelf import Shelf
 from gateway.tenancy import teams
 from gateway.tenancy.authority import Authority
 from service import admin_shapes, admin_views
@@ -76,6 +77,18 @@ async def _requeue(office: Office, given: Authority, ask: Ask) -> Mapping[str, A
         shown = admin_views.job_line(job, await _team_name(tx, job))
     await _nudge(office, job)
     return shown
+
+
+async def _erase(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
+    async with office.database.write() as tx:
+        done = await erasing.erase_in(tx, given.actor, ask.named("job"), office.clock.now())
+        shown = admin_views.job_line(done.job, await _team_name(tx, done.job))
+    immediate = not done.purged
+    if office.redis is not None:
+        immediate = await Shelf(office.redis, office.clock, purging.TELL_WITHIN_S).forget(done.purged)
+    if done.led:
+        await nudge(office)
+    return {**shown, "immediate": immediate}
 
 
 async def nudge(office: Office) -> None:
@@ -183,4 +196,21 @@ REQUEUE: Final = Deed(
     _requeue,
 )
 
-DEEDS: Final = (LIST, READ, CANCEL, SETTLE, REQUEUE)
+ERASE: Final = Deed(
+    operation(
+        "delete",
+        "/jobs/{job}",
+        "EraseJob",
+        "Erase a job's prompt and pictures",
+        ("The job, erased, now or before.", admin_shapes.JobErased),
+        description=(
+            "Ids, states and amounts stay. A job that waits is taken back first; one that was sent can be erased once "
+            "it has ended. Workers delete what is in the archive, within seconds while it answers."
+        ),
+        parameters=(_JOB,),
+        raises=(errors.JobNotFound, errors.Conflict),
+    ),
+    _erase,
+)
+
+DEEDS: Final = (LIST, READ, CANCEL, SETTLE, REQUEUE, ERASE)

@@ -5,9 +5,11 @@ from typing import Final
 from service import (
     admin_books,
     admin_budgets,
+    admin_cache,
     admin_drift,
     admin_jobs,
     admin_keys,
+    admin_retention,
     admin_teams,
     admin_upstream,
     admin_webhooks,
@@ -21,7 +23,9 @@ DEEDS: Final = (
     *admin_books.DEEDS,
     *admin_upstream.DEEDS,
     *admin_webhooks.DEEDS,
+    *admin_cache.DEEDS,
     *admin_drift.DEEDS,
+    *admin_retention.DEEDS,
 )
 
 OPERATIONS: Final = tuple(deed.operation for deed in DEEDS)

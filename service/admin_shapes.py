@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from service.cache_shapes import CacheChoices
+from service.retention_shapes import RetentionChoices
 from service.wire import At, Credits, Shape, Text
 
 Signed = Annotated[float, Meta(description="Credits, at most 6 decimals.", examples=[-2])]
@@ -43,6 +45,8 @@ class TeamBody(Shape):
     max_queue_s: int
     policy: dict[str, Any] | None
     webhook_url: Annotated[str | None, Meta(description="Where the ends of its jobs are told.")]
+    cache: CacheChoices
+    retention: RetentionChoices
     drained_at: At | None
 
 
@@ -127,6 +131,14 @@ class JobLine(Shape):
     settles_at: Annotated[At | None, Meta(description="While its submission is unknown: when that counts as charged.")]
 
 
+class JobErased(JobLine):
+    """A job that was erased."""
+
+    immediate: Annotated[
+        bool, Meta(description="False: Redis could not be told, and a copy may be handed out for up to a minute more.")
+    ]
+
+
 class JobLines(Shape):
     """Jobs, newest first."""
 
@@ -169,6 +181,7 @@ class JobPage(Shape):
     created_at: At
     submitted_at: At | None
     accepted_at: At | None
+    finished_upstream_at: Annotated[At | None, Meta(description="When the upstream was seen to be done.")]
     ended_at: At | None
     attempts: list[AttemptBody]
     seen_at: Annotated[At, Meta(description="When this was so.")]
@@ -219,6 +232,8 @@ class UsageSums(Shape):
     adjusted: Signed
     spent: Annotated[Signed, Meta(description="Charged and adjusted, less refunded.")]
     held: Signed
+    reused: Annotated[int | None, Meta(description="Answers that cost nothing; null for a key: they are its team's.")]
+    saved: Annotated[Credits | None, Meta(description="What they would have cost.")]
 
 
 class UsageLine(UsageSums):

@@ -9,12 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import errors
 from gateway.admission import policy
 from gateway.clock import rfc3339
-from gateway.jobs import admin
+from gateway.jobs import admin, retention
+from gateway.jobs.retention import Retention
 from gateway.ledger import budgets, statement
+from gateway.reuse import choices
 from gateway.tenancy import audit, keys, teams
 from gateway.tenancy.authority import Authority
+from gateway.tenancy.choices import Choices
 from gateway.tenancy.teams import Team
-from service import admin_budgets, admin_shapes, admin_views, webhook_shapes
+from service import admin_budgets, admin_shapes, admin_views, cache_shapes, retention_shapes, webhook_shapes
 from service.admin_bodies import PolicyWanted, TeamChange, TeamWanted
 from service.admin_deeds import PAGE, Ask, Deed, Office, operation, place
 
@@ -27,7 +30,10 @@ async def _listing(office: Office, given: Authority, ask: Ask) -> Mapping[str, A
     del given
     async with office.database.read() as connection:
         found, cursor = await teams.page(connection, ask.slice)
-    return admin_views.page("teams", [admin_views.team(team) for team in found], cursor)
+        team_ids = [team.id for team in found]
+        chosen, kept = await choices.of_all(connection, team_ids), await retention.of_all(connection, team_ids)
+    told = [_told(team, chosen.get(team.id, Choices()), kept.get(team.id, Retention())) for team in found]
+    return admin_views.page("teams", told, cursor)
 
 
 async def _create(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any]:
@@ -36,8 +42,9 @@ async def _create(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
     async with office.database.write() as tx:
         team = await teams.create(tx, wanted.name, now)
         team = await _changed(office, tx, team, wanted)
+        told = _told(team, await _chosen(tx, team.id, wanted), await _kept(tx, team.id, wanted))
         limits = await admin_budgets.put_all(tx, admin_budgets.wanted(team.id, "", wanted.budgets))
-        after = {**admin_views.team(team), "budgets": limits}
+        after = {**told, "budgets": limits}
         await audit.note(
             tx, actor=given.actor, action="team.create", subject=team.id, team_id=team.id, after=after, at=now
         )
@@ -58,7 +65,9 @@ async def _change(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
         if wanted.name is not UNSET and wanted.name != before.name:
             after = await teams.rename(tx, before.id, wanted.name)
         after = await _changed(office, tx, after, wanted)
-        await _noted(tx, office, given, "team.update", before, after)
+        was = _told(before, await choices.of(tx, before.id), await retention.of(tx, before.id))
+        told = _told(after, await _chosen(tx, before.id, wanted), await _kept(tx, before.id, wanted))
+        await _noted(tx, office, given, "team.update", was, told)
         return await _page(tx, office, after)
 
 
@@ -66,7 +75,7 @@ async def _drain(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any
     async with office.database.write() as tx:
         before = await teams.find(tx, ask.named("team"), lock=True)
         after = await teams.drain(tx, before.id, before.drained_at or office.clock.now())
-        await _noted(tx, office, given, "team.drain", before, after)
+        await _noted(tx, office, given, "team.drain", admin_views.team(before), admin_views.team(after))
         return await _page(tx, office, after)
 
 
@@ -74,7 +83,7 @@ async def _undrain(office: Office, given: Authority, ask: Ask) -> Mapping[str, A
     async with office.database.write() as tx:
         before = await teams.find(tx, ask.named("team"), lock=True)
         after = await teams.drain(tx, before.id, None)
-        await _noted(tx, office, given, "team.undrain", before, after)
+        await _noted(tx, office, given, "team.undrain", admin_views.team(before), admin_views.team(after))
         return await _page(tx, office, after)
 
 
@@ -82,6 +91,8 @@ async def _delete(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
     async with office.database.write() as tx:
         team = await teams.find(tx, ask.named("team"), lock=True)
         revoked, unfinished = await admin.delete_team(tx, given.actor, team, office.clock.now())
+        # Nobody gets its pictures from the pool any more.
+        await choices.put(tx, team.id, Choices())
     return {"id": team.id, "name": team.name, "revokedKeys": revoked, "unfinishedJobs": unfinished}
 
 
@@ -93,7 +104,7 @@ async def _export(office: Office, given: Authority, ask: Ask) -> Mapping[str, An
         standings = await budgets.standing(connection, team.id, now)
         return {
             "exportedAt": rfc3339(now),
-            "team": admin_views.team(team),
+            "team": _told(team, await choices.of(connection, team.id), await retention.of(connection, team.id)),
             "keys": [admin_views.key(key, now) for key in await keys.listing(connection, team.id)],
             "budgets": [admin_views.budget(each) for each in standings],
             "ledger": [admin_views.entry(row, team.name) for row in await statement.of_team(connection, team.id)],
@@ -116,7 +127,7 @@ async def _put_policy(office: Office, given: Authority, ask: Ask) -> Mapping[str
     async with office.database.write() as tx:
         before = await teams.find(tx, ask.named("team"), lock=True)
         after = await teams.set_policy(tx, before.id, _policy(office, wanted.policy))
-        await _noted(tx, office, given, "policy.put", before, after)
+        await _noted(tx, office, given, "policy.put", admin_views.team(before), admin_views.team(after))
     return {"policy": after.policy}
 
 
@@ -140,22 +151,57 @@ async def _page(connection: AsyncConnection, office: Office, team: Team) -> Mapp
     now = office.clock.now()
     living = [key for key in await keys.listing(connection, team.id) if key.alive(now)]
     return {
-        **admin_views.team(team),
+        **_told(team, await choices.of(connection, team.id), await retention.of(connection, team.id)),
         "livingKeys": len(living),
         "unfinishedJobs": await admin.count_unfinished(connection, team.id),
         "budgets": [admin_views.budget(each) for each in await budgets.standing(connection, team.id, now)],
     }
 
 
-async def _noted(tx: AsyncConnection, office: Office, given: Authority, action: str, before: Team, after: Team) -> None:
+async def _chosen(tx: AsyncConnection, team_id: str, wanted: TeamWanted | TeamChange) -> Choices:
+    """What the team has chosen about reuse, with what is wanted now; its row is locked, or new."""
+    had = await choices.of(tx, team_id)
+    if wanted.cache is UNSET:
+        return had
+    has = cache_shapes.changed(had, wanted.cache)
+    await choices.put(tx, team_id, has)
+    return has
+
+
+async def _kept(tx: AsyncConnection, team_id: str, wanted: TeamWanted | TeamChange) -> Retention:
+    """How long the team keeps things, with what is wanted now; its row is locked, or new."""
+    had = await retention.of(tx, team_id)
+    if wanted.retention is UNSET:
+        return had
+    has = retention_shapes.changed(had, wanted.retention)
+    await retention.put(tx, team_id, has)
+    return has
+
+
+def _told(team: Team, chosen: Choices, kept: Retention) -> dict[str, Any]:
+    return {
+        **admin_views.team(team),
+        "cache": cache_shapes.chosen(chosen),
+        "retention": retention_shapes.chosen(kept),
+    }
+
+
+async def _noted(
+    tx: AsyncConnection,
+    office: Office,
+    given: Authority,
+    action: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
     await audit.note(
         tx,
         actor=given.actor,
         action=action,
-        subject=after.id,
-        team_id=after.id,
-        before=admin_views.team(before),
-        after=admin_views.team(after),
+        subject=after["id"],
+        team_id=after["id"],
+        before=before,
+        after=after,
         at=office.clock.now(),
     )
 
@@ -194,7 +240,7 @@ CHANGE: Final = Deed(
         "patch",
         "/teams/{team}",
         "ChangeTeam",
-        "Change a team's name, limits, policy or webhook URL",
+        "Change a team's name, limits, policy, webhook URL, cache or retention",
         ("The team, changed.", admin_shapes.TeamPage),
         parameters=(TEAM,),
         body=TeamChange,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gateway import errors, money
 from gateway.clock import rfc3339, rfc3339_ms
-from gateway.jobs import outcomes
+from gateway.jobs import attempts, outcomes
 from gateway.jobs.outcomes import Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import ENDED, State
@@ -137,6 +137,7 @@ def job_more(job: Job, team_name: str) -> dict[str, Any]:
         "polls": job.polls,
         "submittedAt": moment_ms(job.submitted_at),
         "acceptedAt": moment_ms(job.accepted_at),
+        "finishedUpstreamAt": moment_ms(job.finished_upstream_at),
         "endedAt": moment_ms(job.ended_at),
     }
 
@@ -153,7 +154,7 @@ def attempt(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
         "ageS": round((now - row.opened_at).total_seconds(), 1),
         "answeredAt": moment_ms(row.answered_at),
         "lookedAt": moment_ms(row.looked_at),
-        "settlesAt": rfc3339(row.opened_at + outcomes.SETTLED_AFTER) if unknown else None,
+        "settlesAt": rfc3339(attempts.settles_at(row.quiet_at)) if unknown else None,
         "hold": money.credits(row.hold_micros),
         "cost": None if row.cost_micros is None else money.credits(row.cost_micros),
         "upstreamJobId": row.upstream_job_id,

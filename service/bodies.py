@@ -21,13 +21,13 @@ _JSON: Final = "application/json"
 _OPENING: Final = (b"[", b"{")
 
 
-async def json_object(request: Request[Any, Any, Any]) -> dict[str, object]:
+async def json_object(request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES) -> dict[str, object]:
     """The body of a request that must be a JSON object.
 
     Raises ``UnsupportedMediaType``, ``BodyTooLarge`` (as soon as that is sure), ``BodyTooSlow`` or ``MalformedBody``.
     """
     _require_json(request.headers)
-    return parse(await read(request))
+    return parse(await read(request, most_bytes))
 
 
 def parse(body: bytes) -> dict[str, object]:

@@ -5,9 +5,10 @@ one after its request was answered is waited for as little as a head is. Knows n
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,11 +23,38 @@ TAKE_WITHIN_S: Final = 60.0
 #: After a refusal the rest is read for this long and thrown away: a reset would take the refusal from its reader.
 LINGER_S: Final = 1.0
 
+#: The ASGI scope's member that tells what became of the answer.
+FATE: Final = "torii.fate"
 _UPGRADE: Final = b"upgrade"
 
 
 class _HeadTooLarge(Exception):
     """More of a head than is kept in memory."""
+
+
+class Fate:
+    """What became of an answer after it was written: only what comes next on its connection can tell."""
+
+    def __init__(self) -> None:
+        #: The connection was lost before anything else came of it.
+        self.lost = False
+        self._known = asyncio.Event()
+
+    async def delivered(self, within_s: float) -> bool:
+        """Whether the answer, which is all written, has reached its caller; no news within that time is good news."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._known.wait()
+        return not self.lost
+
+    def goes_on(self) -> None:
+        """The caller has sent its next request, or has closed in order."""
+        self._known.set()
+
+    def lose(self) -> None:
+        """The connection broke."""
+        self.lost = True
+        self._known.set()
 
 
 class Connection(HttpToolsProtocol):
@@ -41,6 +69,7 @@ class Connection(HttpToolsProtocol):
     _in_head = False
     _too_large = False
     _refused = False
+    _fate: Fate | None = None
     _patience: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
@@ -53,6 +82,9 @@ class Connection(HttpToolsProtocol):
         """End; no timer outlives the connection."""
         self._be_patient()
         self._be_served()
+        if self._fate is not None:
+            whole = exc is None and (self.cycle is None or self.cycle.response_complete)
+            (self._fate.goes_on if whole else self._fate.lose)()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,6 +127,11 @@ class Connection(HttpToolsProtocol):
         """Begin a head."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
+        if self._fate is not None:
+            self._fate.goes_on()
+        self._fate = Fate()
+        asgi: dict[str, Any] = self.scope  # type: ignore[assignment]  # uvicorn's type knows no members of ours
+        asgi[FATE] = self._fate
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""

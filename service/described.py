@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from gateway.errors import ToriiError
-from service import wire
 
 JSON: Final = "application/json"
 
@@ -26,7 +27,7 @@ class Answer:
     """A good answer: its shape, or the media type of what has none."""
 
     description: str
-    shape: type[wire.Shape] | None = None
+    shape: type[msgspec.Struct] | None = None
     media_types: tuple[str, ...] = (JSON,)
     headers: tuple[str, ...] = ()
 
@@ -49,4 +50,4 @@ class Operation:
     #: It takes a model's parameters as its body.
     runs_model: bool = field(default=False)
     #: The shape of its body, if it takes another one.
-    body: type[wire.Shape] | None = None
+    body: type[msgspec.Struct] | None = None

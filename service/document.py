@@ -23,7 +23,12 @@ Json = dict[str, Any]
 _OPTIONAL: Final = "metricsToken"
 _REF: Final = "#/components/schemas/{name}"
 _PROBLEM_HEADERS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
-    {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit-Policy", "RateLimit"), 503: ("Retry-After",)}
+    {
+        401: ("WWW-Authenticate",),
+        429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
+        503: ("Retry-After",),
+        504: ("Cache-Status",),
+    }
 )
 _ABOUT: Final = (
     "A gate in front of PixelDojo: team keys, one payment for each picture, an archive that lasts. "
@@ -47,7 +52,17 @@ _HEADERS: Final[Mapping[str, Json]] = MappingProxyType(
         },
         "X-Request-ID": {"description": "Finds the request in the logs.", "schema": {"type": "string"}},
         "WWW-Authenticate": {"description": "RFC 6750.", "schema": {"type": "string", "const": "Bearer"}},
-        "ETag": {"description": "The picture's SHA-256.", "schema": {"type": "string"}},
+        "ETag": {"description": "Names what was answered, for `If-None-Match`.", "schema": {"type": "string"}},
+        "Preference-Applied": {
+            "description": "How long `Prefer` was followed at most: `wait=60`.",
+            "schema": {"type": "string"},
+        },
+        "Cache-Status": {
+            "description": "What the cache had to do with it (RFC 9211): `torii; hit`, `torii; fwd=miss`, "
+            "`torii; fwd=miss; collapsed`, `torii; fwd=bypass` or `torii; fwd=request`.",
+            "schema": {"type": "string", "examples": ["torii; hit"]},
+        },
+        "Age": {"description": "Seconds since the answer was made.", "schema": {"type": "integer", "minimum": 0}},
         "Cache-Control": {"description": "As long as the link lives.", "schema": {"type": "string"}},
     }
 )

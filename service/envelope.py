@@ -16,14 +16,22 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
 from gateway import errors, ids
+from gateway.telemetry import labels, tracing
+from gateway.telemetry.tracing import Span, Traces
 from service import problems
 
+#: The scope's member that says that a request was asked to wait: its time tells nothing of ours.
+WAITED: Final = "torii.waited"
 #: What is taken over from a caller's ``X-Request-ID``; anything else is replaced, since it ends up in logs.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNMATCHED: Final = "unmatched"
 #: The caller was gone before there was an answer.
 _CALLER_GONE: Final = 499
+#: From here on it is the server's fault (RFC 9110 section 15.6).
+_OUR_FAULT: Final = 500
+#: Why a span failed whose answer broke off.
+_CUT: Final = "answer_cut"
 #: Asked every few seconds by machines: not worth a line at the usual level.
 _PROBES: Final = ("/health/", "/metrics")
 _SHOWN_PATH_CHARACTERS: Final = 200
@@ -36,9 +44,10 @@ log = structlog.get_logger(__name__)
 class Envelope:
     """An ASGI app around another one."""
 
-    def __init__(self, inner: ASGIApp, duration: Histogram) -> None:
+    def __init__(self, inner: ASGIApp, duration: Histogram, traces: Traces = tracing.OFF) -> None:
         self._inner = inner
         self._duration = duration
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass."""
@@ -49,20 +58,29 @@ class Envelope:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         exchange = _Exchange(scope, send, request_id)
-        try:
-            await self._inner(scope, receive, exchange.send)
-        except Exception as error:
-            if not exchange.status:
-                raise
-            # Half of an answer is out. The server cuts the connection, so that nobody takes it for a whole one.
-            _tell_cut(error)
-        finally:
-            self._account(exchange)
+        with self._span(exchange) as span:
+            try:
+                await self._inner(scope, receive, exchange.send)
+            except Exception as error:
+                if not exchange.status:
+                    raise
+                # Half of an answer is out. The server cuts the connection, so that nobody takes it for a whole one.
+                span.failed(_CUT)
+                _tell_cut(error)
+            finally:
+                self._account(exchange, span)
 
-    def _account(self, exchange: "_Exchange") -> None:
+    def _span(self, exchange: "_Exchange") -> Span:
+        """The request's span; what machines ask every few seconds has none."""
+        traces = tracing.OFF if exchange.path.startswith(_PROBES) else self._traces
+        return traces.request(exchange.method, exchange.headers)
+
+    def _account(self, exchange: "_Exchange", span: Span) -> None:
         took_s = time.perf_counter() - exchange.began_s
         status = exchange.status or _CALLER_GONE
         self._duration.labels(exchange.route, exchange.method, str(status)).observe(took_s)
+        if span.trace_id is not None:
+            exchange.describe(span, status)
         tell = log.debug if exchange.route.startswith(_PROBES) else log.info
         tell(
             "request",
@@ -100,7 +118,23 @@ class _Exchange:
     def route(self) -> str:
         """The template of the route that was found."""
         template: str = self._scope.get("path_template", _UNMATCHED)
-        return template
+        return labels.route(template, waited=WAITED in self._scope)
+
+    @property
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
+        """The request's headers, their names in lower case (ASGI)."""
+        headers: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
+        return headers
+
+    def describe(self, span: Span, status: int) -> None:
+        """Say in its span what it was and how it went: the route, never the path, which may hold a token."""
+        template = self._scope.get("path_template", _UNMATCHED)
+        span.rename(f"{self.method} {template}")
+        span.note("http.route", template)
+        span.note("http.response.status_code", status)
+        span.note("torii.request.id", self._request_id.decode())
+        if status >= _OUR_FAULT:
+            span.failed(str(status))
 
     async def send(self, message: Message) -> None:
         """Pass a message on, the first one with the headers that every answer has."""

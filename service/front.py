@@ -1,11 +1,12 @@
 """What every handler of one process is handed: the house and the door's own state. Holds; does nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from litestar import Request
 
 from gateway.bootstrap import House
+from gateway.jobs.revisit import Memory
 from service.fitness import Fitness
 from service.readiness import Readiness
 
@@ -23,6 +24,8 @@ class Front:
     #: The OpenAPI document as JSON, and the page to read it.
     document: bytes
     page: bytes
+    #: What the models took lately, for who asks again and again.
+    memory: Memory = field(default_factory=Memory)
 
 
 def of(request: Request[Any, Any, Any]) -> Front:

@@ -1,26 +1,19 @@
 """Ordering, reading and taking back jobs, in PixelDojo's dialect. Translates; the house decides."""
 
-import math
+import contextlib
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import structlog
 from litestar import Request, Response, post, route
 
 from gateway import errors
-from gateway.bootstrap import House
-from gateway.jobs import accept, desk, view
+from gateway.jobs import accept, desk, revisit, traced, view
 from gateway.jobs.desk import Reading
-from gateway.jobs.record import Job
-from gateway.jobs.states import ENDED, State
 from gateway.tenancy.scopes import Scope
-from service import answers, bodies, callers, front
-
-#: Looking again sooner than this tells nobody anything new.
-LOOK_AGAIN_S: Final = 2
-LOOK_AGAIN_MAX_S: Final = 60
+from service import answers, bodies, caching, callers, freshness, front, waiting
+from service.waiting import Watcher
 
 _UNFINISHED: Final = frozenset({"pending", "processing"})
 #: Anything else is no id of ours, and PostgreSQL refuses texts that hold U+0000.
@@ -29,26 +22,36 @@ _JOB_ID: Final = re.compile(r"job_[0-9A-Za-z]{1,36}", re.ASCII)
 
 @post("/api/v1/models/{apiId:str}/run", name="runModel", status_code=202)
 async def run(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Order pictures: 202 with the new job, which exists whatever happens to this process from then on."""
+    """Order pictures: 202 with the new job, which exists whatever happens to this process from then on.
+
+    200 with what was made before, where there is such a picture.
+    """
     house = front.of(request).house
     asker = await callers.recognised(request, Scope.GENERATE)
     body = await bodies.json_object(request)
     caller = callers.caller(asker.key)
-    accepted = await accept.accept(
-        house.counter,
-        caller,
-        request.path_params["apiId"],
-        body,
-        request.headers.get("idempotency-key"),
-        house.gate.of(asker),
-    )
+    with caching.counted(house, asker):
+        accepted = await accept.accept(
+            house.counter,
+            caller,
+            request.path_params["apiId"],
+            body,
+            request.headers.get("idempotency-key"),
+            house.gate.of(asker),
+            caching.wish(request, asker),
+        )
     structlog.contextvars.bind_contextvars(job_id=accepted.job.id)
+    traced.ordered(house.traces, accepted.job)
     if accepted.replayed:
         reading = await desk.read(house.counter, caller, accepted.job.id, whole_team=True)
-        status = 200 if reading.job.state in ENDED else 202
-        return _shown(house, reading, status, {"Idempotent-Replayed": "true"})
-    reading = Reading(accepted.job, [], accepted.remaining_micros)
-    return _shown(house, reading, 202, callers.rate_headers(accepted.standing))
+        headers = {"Idempotent-Replayed": "true"}
+    else:
+        reading = Reading(accepted.job, list(accepted.images), accepted.remaining_micros)
+        headers = callers.rate_headers(accepted.standing)
+        headers |= caching.told(house, asker, accepted, house.clock.now())
+    watcher = Watcher(asker.key, accepted.job.id, whole_team=True)
+    reading = await _waited(request, watcher, reading, headers)
+    return await _shown(request, reading, 200 if waiting.done(house, reading) else 202, headers)
 
 
 @route("/api/v1/jobs/{jobId:str}", http_method=["GET", "HEAD"], name="getJob")
@@ -56,8 +59,11 @@ async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A job in any state: with ``read`` any of the team's, with ``generate`` the key's own."""
     house = front.of(request).house
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
-    whole_team = Scope.READ in key.scopes
-    return _shown(house, await desk.read(house.counter, callers.caller(key), named_job(request), whole_team=whole_team))
+    watcher = Watcher(key, named_job(request), whole_team=Scope.READ in key.scopes)
+    reading = await desk.read(house.counter, callers.caller(key), watcher.job_id, whole_team=watcher.whole_team)
+    headers: dict[str, str] = {"Cache-Control": "private, no-cache"}
+    shown = await _shown(request, await _waited(request, watcher, reading, headers), 200, headers, tagged=True)
+    return _unchanged(shown) if freshness.has_it(request.headers, shown.headers["ETag"]) else shown
 
 
 @post("/api/v1/jobs/{jobId:str}/cancel", name="cancelJob", status_code=200)
@@ -67,7 +73,7 @@ async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
     key = await callers.known(request, Scope.GENERATE)
     caller, job_id, whole_team = callers.caller(key), named_job(request), Scope.READ in key.scopes
     await desk.cancel(house.counter, caller, job_id, whole_team=whole_team)
-    return _shown(house, await desk.read(house.counter, caller, job_id, whole_team=whole_team))
+    return await _shown(request, await desk.read(house.counter, caller, job_id, whole_team=whole_team))
 
 
 def named_job(request: Request[Any, Any, Any]) -> str:
@@ -79,17 +85,49 @@ def named_job(request: Request[Any, Any, Any]) -> str:
     return job_id
 
 
-def _shown(house: House, reading: Reading, status: int = 200, more: Mapping[str, str] | None = None) -> Response[bytes]:
-    now = house.clock.now()
-    body = view.render(reading.job, reading.images, reading.remaining_micros, house.frame, now)
+async def _waited(
+    request: Request[Any, Any, Any], watcher: Watcher, reading: Reading, headers: dict[str, str]
+) -> Reading:
+    """The job after as long as the caller prefers to wait for it; ``headers`` say whether that was done."""
+    house, preferred_s = front.of(request).house, waiting.preferred_s(request)
+    if preferred_s is None:
+        return reading
+    if preferred_s and not waiting.done(house, reading):
+        if house.waiting_room.full(watcher.key.id):
+            # Whoever asks too many of us to wait is answered at once.
+            return reading
+        found = await waiting.until_done(request, watcher, preferred_s)
+        if found is None:
+            # The job exists whatever the store says now; then it is shown as it was.
+            with contextlib.suppress(errors.StoreUnavailable):
+                found = await waiting.read(request, watcher)
+        reading = found or reading
+    headers["Preference-Applied"] = f"wait={preferred_s}"
+    return reading
+
+
+async def _shown(
+    request: Request[Any, Any, Any],
+    reading: Reading,
+    status: int = 200,
+    more: Mapping[str, str] | None = None,
+    *,
+    tagged: bool = False,
+) -> Response[bytes]:
+    house = front.of(request).house
+    now, frame = house.clock.now(), house.frame
+    body = view.render(reading.job, reading.images, reading.remaining_micros, frame, now)
     headers = dict(more or {})
+    if tagged:
+        headers["ETag"] = freshness.tag(body, now, frame.image_url_ttl_s)
     if body["status"] in _UNFINISHED:
-        headers["Retry-After"] = str(_look_again_s(reading.job, now))
+        takes_s = None
+        if revisit.unsent(reading.job):
+            takes_s = await front.of(request).memory.takes_s(house.database, reading.job, house.clock.monotonic())
+        headers["Retry-After"] = str(revisit.after_s(reading.job, takes_s, frame.unknown_wait_s, now))
     return answers.json(body, status, headers)
 
 
-def _look_again_s(job: Job, now: datetime) -> int:
-    """Seconds until the job may have moved: a running one is looked at when it is due."""
-    if job.state is not State.RUNNING:
-        return LOOK_AGAIN_S
-    return min(max(math.ceil((job.due_at - now).total_seconds()), 1), LOOK_AGAIN_MAX_S)
+def _unchanged(shown: Response[bytes]) -> Response[bytes]:
+    """Instead of that answer, for a caller who has it: when to look again is news all the same."""
+    return Response(b"", status_code=304, headers=dict(shown.headers))

@@ -6,10 +6,13 @@ Describes what the handlers do; a test holds the list equal to the routes. Serve
 from typing import Final
 
 from gateway import errors
-from service import admin_operations, webhook_shapes, wire
+from gateway.jobs.roster import Status
+from service import admin_operations, batch_shapes, open_operations, openai_operations, webhook_shapes, wire
+from service.admin_deeds import PAGE, choice
 from service.described import Answer, Operation, Parameter
 
 _JOB_ID: Final = Parameter("jobId", "path", "The job's id.", {"type": "string", "pattern": "^job_[0-9A-Za-z]+$"})
+_BATCH_ID: Final = Parameter("batchId", "path", "The batch's id.", {"type": "string", "pattern": "^bat_[0-9A-Za-z]+$"})
 _API_ID: Final = Parameter("apiId", "path", "The model's id.", {"type": "string", "examples": ["flux-2-max"]})
 
 _IDEMPOTENCY_KEY: Final = Parameter(
@@ -17,6 +20,25 @@ _IDEMPOTENCY_KEY: Final = Parameter(
     "header",
     "The same key and body give the same job for 24 hours; another body under it is a 422.",
     {"type": "string", "maxLength": 255},
+    required=False,
+)
+
+_IF_NONE_MATCH: Final = Parameter(
+    "If-None-Match", "header", "The tags of answers in hand.", {"type": "string"}, required=False
+)
+_PREFER: Final = Parameter(
+    "Prefer",
+    "header",
+    "`wait=N`: answer when the job is done, or after N seconds, at most 120. Whoever hangs up cancels nothing.",
+    {"type": "string", "examples": ["wait=60"]},
+    required=False,
+)
+_CACHE_CONTROL: Final = Parameter(
+    "Cache-Control",
+    "header",
+    "`no-cache`: made anew; `no-store`: not kept; `only-if-cached`: 504 unless it was made before; `max-age=N` and "
+    "`min-fresh=N`: nothing older, and nothing that is about to end.",
+    {"type": "string", "examples": ["no-cache"]},
     required=False,
 )
 
@@ -40,22 +62,31 @@ OPERATIONS: Final = (
         summary="Order pictures",
         description=(
             "Needs the scope `generate`. The body is flat: the model's parameters, and `torii` for the gateway's own "
-            "options. The answer comes before the picture: read the job at its `statusUrl` until its `status` is "
-            "`completed` or `failed`. An upper bound of the cost is held until the upstream has said the price."
+            "options. The answer comes before the picture, unless `Prefer` asks to wait for it: read the job at its "
+            "`statusUrl`, or listen to its events, until its `status` is `completed` or `failed`. An upper bound of "
+            "the cost is held until the upstream has said the price. A request with a seed that was made before is "
+            "answered at once, and one that is being made is waited for together: both cost nothing."
         ),
-        parameters=(_API_ID, _IDEMPOTENCY_KEY),
+        parameters=(_API_ID, _IDEMPOTENCY_KEY, _PREFER, _CACHE_CONTROL),
         answers={
-            200: Answer("The job of an earlier request with this `Idempotency-Key` has ended.", wire.JobBody),
+            200: Answer(
+                "The job is done: it was made before, waited for, or is that of an earlier request with this "
+                "`Idempotency-Key`.",
+                wire.JobBody,
+                headers=("Cache-Status", "Age", "Preference-Applied", "RateLimit-Policy", "RateLimit"),
+            ),
             202: Answer(
                 "The job is accepted and will be carried out.",
                 wire.JobBody,
-                headers=("Retry-After", "RateLimit-Policy", "RateLimit"),
+                headers=("Cache-Status", "Retry-After", "Preference-Applied", "RateLimit-Policy", "RateLimit"),
             ),
         },
         raises=(
             *_WITH_KEY,
             *_WITH_BODY,
             errors.ModelNotFound,
+            errors.NotCached,
+            errors.ArchiveUnavailable,
             errors.BudgetExhausted,
             errors.PriceBlocked,
             errors.TeamDrained,
@@ -72,7 +103,10 @@ OPERATIONS: Final = (
         path="/api/v1/models/{apiId}/quote",
         tag="Models",
         summary="Ask what an order would cost",
-        description="Needs the scope `generate`. The body is a run's; nothing is ordered, held or spent.",
+        description=(
+            "Needs the scope `generate`. The body and `Cache-Control` are a run's; nothing is ordered, held or spent. "
+            "Whether it would be answered from the cache is so at this moment, and no promise."
+        ),
         parameters=(_API_ID,),
         answers={200: Answer("The quote.", wire.QuoteBody)},
         raises=(*_WITH_KEY, *_WITH_BODY, errors.ModelNotFound, errors.PriceBlocked),
@@ -98,11 +132,55 @@ OPERATIONS: Final = (
         summary="Read a job",
         description=(
             "In any state. With the scope `read` any job of the team, with `generate` those of the key. "
-            "`Retry-After` says when to look again; each reading signs fresh links."
+            "`Retry-After` says when to look again; each reading signs fresh links. A tag stands for what is said and "
+            "for half of the links' life, so that after a 304 the links in hand are good for the other half."
         ),
-        parameters=(_JOB_ID,),
-        answers={200: Answer("The job.", wire.JobBody, headers=("Retry-After",))},
+        parameters=(_JOB_ID, _PREFER, _IF_NONE_MATCH),
+        answers={
+            200: Answer("The job.", wire.JobBody, headers=("Retry-After", "ETag", "Preference-Applied")),
+            304: Answer("`If-None-Match` names what would be said.", media_types=(), headers=("Retry-After", "ETag")),
+        },
         raises=(*_WITH_KEY, errors.JobNotFound),
+        security="teamKey",
+    ),
+    Operation(
+        id="listJobs",
+        method="get",
+        path="/api/v1/jobs",
+        tag="Jobs",
+        summary="List jobs, newest first",
+        description="With the scope `read` the team's, with `generate` those of the key.",
+        parameters=(
+            choice("status", "Only these.", enum=[status.value for status in Status]),
+            choice("model", "Only of this model."),
+            choice("since", "Made at this moment or later.", format="date-time"),
+            *PAGE,
+        ),
+        answers={200: Answer("A slice of them.", wire.JobList)},
+        raises=(*_WITH_KEY, errors.InvalidParameter, errors.UnknownParameter),
+        security="teamKey",
+    ),
+    Operation(
+        id="watchJob",
+        method="get",
+        path="/api/v1/jobs/{jobId}/events",
+        tag="Jobs",
+        summary="Listen to a job",
+        description=(
+            "Server-sent events: `state` at each change, then `result`, each with the job as `getJob` shows it. An "
+            "event's id is the job's version; a silent stream sends a comment every 15 s. With the scope `read` any "
+            "job of the team, with `generate` those of the key. The stream ends with the job, with its key, and when "
+            "the process ends; then come back with `Last-Event-ID`."
+        ),
+        parameters=(
+            _JOB_ID,
+            Parameter("Last-Event-ID", "header", "The last event that came.", {"type": "string"}, required=False),
+        ),
+        answers={
+            200: Answer("The events.", media_types=("text/event-stream",)),
+            204: Answer("`Last-Event-ID` is the last event: there will be no other.", media_types=()),
+        },
+        raises=(*_WITH_KEY, errors.JobNotFound, errors.RateLimited),
         security="teamKey",
     ),
     Operation(
@@ -111,9 +189,28 @@ OPERATIONS: Final = (
         path="/api/v1/jobs/{jobId}/cancel",
         tag="Jobs",
         summary="Take a queued job back",
-        description="Needs the scope `generate`. Free while the job is queued; the upstream itself has no cancel.",
+        description=(
+            "Needs the scope `generate`. Free while the job is queued; the upstream itself has no cancel. "
+            "A job that shares another's generation may be taken back until its end."
+        ),
         parameters=(_JOB_ID,),
         answers={200: Answer("The job, cancelled; it cost nothing.", wire.JobBody)},
+        raises=(*_WITH_KEY, errors.JobNotFound, errors.Conflict),
+        security="teamKey",
+    ),
+    Operation(
+        id="eraseJob",
+        method="delete",
+        path="/api/v1/jobs/{jobId}",
+        tag="Jobs",
+        summary="Erase a job's prompt and pictures",
+        description=(
+            "Needs the scope `manage`. What was asked for, the pictures and what tells of them are gone for good, and "
+            "links to them end at once; ids, states and amounts stay. A job that waits is taken back first; one that "
+            "was sent can be erased once it has ended. Pictures that another job shows too stay with that one."
+        ),
+        parameters=(_JOB_ID,),
+        answers={200: Answer("The job, erased, now or before.", wire.JobBody)},
         raises=(*_WITH_KEY, errors.JobNotFound, errors.Conflict),
         security="teamKey",
     ),
@@ -130,6 +227,80 @@ OPERATIONS: Final = (
         parameters=(_JOB_ID,),
         answers={202: Answer("The delivery; it is sent soon.", webhook_shapes.DeliveryBody)},
         raises=(*_WITH_KEY, errors.JobNotFound, errors.Conflict),
+        security="teamKey",
+    ),
+    Operation(
+        id="createBatch",
+        method="post",
+        path="/api/v1/batches",
+        tag="Batches",
+        summary="Order many pictures at once",
+        description=(
+            "Needs the scope `generate`. All items are accepted, with all held that they may cost, or none; what is "
+            "wrong is named by its place, such as `items[3].seed`. What was made before is complete at once. At most "
+            "`concurrency` of its jobs are in flight at a time. When the last job has ended, `batch.finished` is sent "
+            "once; the jobs tell only a `webhook_url` of their own. It counts as one new generation. The body is at "
+            "most 4 MiB."
+        ),
+        parameters=(_IDEMPOTENCY_KEY,),
+        answers={
+            202: Answer("The batch.", batch_shapes.BatchBody, headers=("RateLimit-Policy", "RateLimit")),
+        },
+        raises=(
+            *_WITH_KEY,
+            *_WITH_BODY,
+            errors.ModelNotFound,
+            errors.BudgetExhausted,
+            errors.PriceBlocked,
+            errors.TeamDrained,
+            errors.RateLimited,
+            errors.RequestInFlight,
+            errors.KeyReused,
+            errors.NotCached,
+        ),
+        security="teamKey",
+        body=batch_shapes.BatchWanted,
+    ),
+    Operation(
+        id="listBatches",
+        method="get",
+        path="/api/v1/batches",
+        tag="Batches",
+        summary="List batches, newest first",
+        description="With the scope `read` the team's, with `generate` those of the key.",
+        parameters=PAGE,
+        answers={200: Answer("A slice of them.", batch_shapes.BatchList)},
+        raises=(*_WITH_KEY, errors.InvalidParameter, errors.UnknownParameter),
+        security="teamKey",
+    ),
+    Operation(
+        id="getBatch",
+        method="get",
+        path="/api/v1/batches/{batchId}",
+        tag="Batches",
+        summary="Read a batch and its jobs",
+        description=(
+            "With the scope `read` any of the team's, with `generate` those of the key. What is done is there, "
+            "whatever the others do."
+        ),
+        parameters=(_BATCH_ID, *PAGE),
+        answers={200: Answer("The batch, with a slice of its items.", batch_shapes.BatchPage)},
+        raises=(*_WITH_KEY, errors.BatchNotFound, errors.InvalidParameter, errors.UnknownParameter),
+        security="teamKey",
+    ),
+    Operation(
+        id="cancelBatch",
+        method="post",
+        path="/api/v1/batches/{batchId}/cancel",
+        tag="Batches",
+        summary="Take back what waits of a batch",
+        description=(
+            "Needs the scope `generate`. Nothing more of it is sent; what was sent goes on to its end, and the batch "
+            "finishes with it. The last jobs may be taken back a moment after the answer."
+        ),
+        parameters=(_BATCH_ID,),
+        answers={200: Answer("The batch.", batch_shapes.BatchBody)},
+        raises=(*_WITH_KEY, errors.BatchNotFound, errors.Conflict),
         security="teamKey",
     ),
     Operation(
@@ -167,123 +338,7 @@ OPERATIONS: Final = (
         answers={200: Answer("The schema.", wire.ModelSchema)},
         raises=(errors.ModelNotFound,),
     ),
-    Operation(
-        id="getImage",
-        method="get",
-        path="/images/{imageId}.{ext}",
-        tag="Pictures",
-        summary="Fetch a picture by its signed link",
-        description="Links are handed out with jobs and need no header. A picture never changes.",
-        parameters=(
-            Parameter("imageId", "path", "The picture's id.", {"type": "string"}),
-            Parameter("ext", "path", "Its extension.", {"type": "string"}),
-            Parameter("exp", "query", "When the link ends, in Unix seconds.", {"type": "string"}),
-            Parameter("sig", "query", "The link's signature.", {"type": "string"}),
-        ),
-        answers={
-            200: Answer(
-                "The picture.", media_types=("image/png", "image/jpeg", "image/webp"), headers=("ETag", "Cache-Control")
-            ),
-            304: Answer("`If-None-Match` names this picture.", media_types=(), headers=("ETag", "Cache-Control")),
-        },
-        raises=(errors.BadLink, errors.ImageNotFound, errors.StoreUnavailable, errors.ArchiveUnavailable),
-    ),
-    Operation(
-        id="upstreamHook",
-        method="post",
-        path="/hooks/upstream/{token}",
-        tag="Operations",
-        summary="Take a call of the upstream's",
-        description=(
-            "For the upstream alone, which was given the address with a job (`TORII_UPSTREAM_WEBHOOKS`). The call is a "
-            "hint: the job is read before anything is believed. The answer is the same whatever became of the job."
-        ),
-        parameters=(Parameter("token", "path", "What the address ends in.", {"type": "string", "writeOnly": True}),),
-        answers={204: Answer("Heard.", media_types=())},
-        raises=(
-            errors.NotFound,
-            errors.MalformedBody,
-            errors.BodyTooLarge,
-            errors.BodyTooSlow,
-            errors.StoreUnavailable,
-        ),
-    ),
-    Operation(
-        id="live",
-        method="get",
-        path="/health/live",
-        tag="Operations",
-        summary="Whether the process answers",
-        answers={200: Answer("It does.", wire.Liveness)},
-    ),
-    Operation(
-        id="ready",
-        method="get",
-        path="/health/ready",
-        tag="Operations",
-        summary="Whether the process takes requests",
-        answers={
-            200: Answer("It does.", wire.Readiness),
-            503: Answer("It is about to end, or the schema is wrong.", wire.Readiness),
-        },
-    ),
-    Operation(
-        id="paid",
-        method="get",
-        path="/health/paid",
-        tag="Operations",
-        summary="Whether a paid job can be accepted now",
-        answers={
-            200: Answer("It can; a `degraded` part makes it wait.", wire.Paid),
-            503: Answer("It cannot.", wire.Paid),
-        },
-        raises=(errors.NotAuthenticated, errors.NotAllowed),
-        security="metricsToken",
-    ),
-    Operation(
-        id="metrics",
-        method="get",
-        path="/metrics",
-        tag="Operations",
-        summary="This process's metrics",
-        answers={200: Answer("Prometheus' text format.", media_types=("text/plain",))},
-        raises=(errors.NotAuthenticated, errors.NotAllowed),
-        security="metricsToken",
-    ),
-    Operation(
-        id="books",
-        method="get",
-        path="/metrics/books",
-        tag="Operations",
-        summary="The metrics of the books",
-        description="The same from whichever process answers: one logical target, scraped once.",
-        answers={200: Answer("Prometheus' text format.", media_types=("text/plain",))},
-        raises=(errors.NotAuthenticated, errors.NotAllowed, errors.StoreUnavailable),
-        security="metricsToken",
-    ),
-    Operation(
-        id="welcome",
-        method="get",
-        path="/",
-        tag="Reading",
-        summary="What is behind this address",
-        answers={200: Answer("Its name and where to read on.", wire.Welcome)},
-    ),
-    Operation(
-        id="documentation",
-        method="get",
-        path="/schema",
-        tag="Reading",
-        summary="This document as a page",
-        answers={200: Answer("The page.", media_types=("text/html",))},
-    ),
-    Operation(
-        id="openapi",
-        method="get",
-        path="/schema/openapi.json",
-        tag="Reading",
-        summary="This document",
-        answers={200: Answer("OpenAPI 3.1.")},
-    ),
+    *open_operations.OPERATIONS,
+    *openai_operations.OPERATIONS,
     *admin_operations.OPERATIONS,
 )

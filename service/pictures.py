@@ -12,8 +12,9 @@ from litestar.response import Stream
 
 from gateway import errors
 from gateway.archive import links
-from gateway.jobs import lookup
+from gateway.jobs import lookup, purging
 from gateway.jobs.record import Image
+from gateway.reuse.shelf import Shelf
 from service import front
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,8 @@ async def picture(request: Request[Any, Any, Any]) -> Response[Any]:
         log.error(  # noqa: TRY400  what was called is of no interest: a paid picture is gone
             "picture_missing_in_archive", job_id=image.job_id, image_id=image.id, object_key=image.object_key
         )
+        # Not for a store that is silent: then nothing is known of the picture.
+        await purging.missing(house.database, Shelf(house.redis, house.clock, purging.TELL_WITHIN_S), image.object_key)
         raise
     headers["Content-Length"] = str(size_bytes)
     return Stream(pieces, media_type=image.content_type, headers=headers)

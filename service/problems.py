@@ -16,6 +16,8 @@ from litestar.exceptions import HTTPException
 
 from gateway import errors
 from gateway.admission import rate
+from gateway.reuse import directives
+from gateway.reuse.directives import Handling
 from service import callers, front, wire
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -38,6 +40,7 @@ _FORBIDDEN: Final = Kind(403, "permission_error")
 _MISSING: Final = Kind(404, "not_found_error")
 _TOO_MANY: Final = Kind(429, "rate_limit_error")
 _LATER: Final = Kind(503, "server_error")
+_NOT_HERE: Final = Kind(504, "server_error")
 _BUG: Final = Kind(500, "server_error")
 
 #: Every class of the family; a test holds it complete.
@@ -62,7 +65,9 @@ TABLE: Final[Mapping[type[errors.ToriiError], Kind]] = MappingProxyType(
         errors.NotFound: _MISSING,
         errors.ModelNotFound: _MISSING,
         errors.JobNotFound: _MISSING,
+        errors.BatchNotFound: _MISSING,
         errors.ImageNotFound: _MISSING,
+        errors.ImageGone: Kind(410, "not_found_error"),
         errors.TeamNotFound: _MISSING,
         errors.KeyNotFound: _MISSING,
         errors.DeliveryNotFound: _MISSING,
@@ -73,10 +78,15 @@ TABLE: Final[Mapping[type[errors.ToriiError], Kind]] = MappingProxyType(
         errors.BudgetExhausted: Kind(402, "insufficient_quota"),
         errors.RateLimited: _TOO_MANY,
         rate.OutOfPace: _TOO_MANY,
+        errors.NotCached: _NOT_HERE,
         errors.Unavailable: _LATER,
         errors.StoreUnavailable: _LATER,
         errors.ArchiveUnavailable: _LATER,
+        errors.StillRunning: _LATER,
+        errors.UpstreamPaused: _LATER,
         errors.Draining: _LATER,
+        errors.JobFailed: Kind(502, "server_error"),
+        errors.JobRejected: _INVALID,
         errors.InternalError: _BUG,
         errors.SettingError: _BUG,
         errors.SchemaMismatch: _BUG,
@@ -161,8 +171,12 @@ def render(error: errors.ToriiError, request_id: str) -> bytes:
 def _answer(request: Request[Any, Any, Any], error: errors.ToriiError) -> Response[bytes]:
     shown = kind(error)
     headers = callers.rate_headers(error.standing) if isinstance(error, rate.OutOfPace) else {}
+    if isinstance(error, errors.NotCached):
+        headers["Cache-Status"] = directives.cache_status(Handling.ONLY_IF_CACHED)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, errors.JobFailed):
+        headers["X-Should-Retry"] = "false"  # OpenAI's clients heed it; the same request again may cost again
     if isinstance(error, errors.NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"  # RFC 6750 section 3
     if isinstance(error, errors.BodyTooSlow):

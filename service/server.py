@@ -18,6 +18,7 @@ import uvloop
 
 from gateway import bootstrap, errors
 from gateway.bootstrap import House
+from gateway.jobs.waiting_room import WaitingRoom
 from gateway.settings import values
 from gateway.settings.values import Purpose, Settings
 from gateway.telemetry import logs
@@ -105,15 +106,16 @@ def build(house: House) -> "Server":
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_WITHIN_S,
     )
-    return Server(config, readiness)
+    return Server(config, readiness, house.waiting_room)
 
 
 class Server(uvicorn.Server):
     """uvicorn that gives notice before it ends."""
 
-    def __init__(self, config: uvicorn.Config, readiness: Readiness) -> None:
+    def __init__(self, config: uvicorn.Config, readiness: Readiness, waiting_room: WaitingRoom) -> None:
         super().__init__(config)
         self.readiness = readiness
+        self.waiting_room = waiting_room
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -131,4 +133,6 @@ class Server(uvicorn.Server):
         self._loop.call_later(NOTICE_S if sig == signal.SIGTERM else 0.0, self._stop)
 
     def _stop(self) -> None:
+        # Whoever waits for a job is answered now with what there is: the job goes on without them.
+        self.waiting_room.dismiss()
         self.should_exit = True

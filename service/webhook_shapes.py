@@ -71,7 +71,8 @@ class DeliveryBody(Shape):
     id: Annotated[Text, Meta(description="The `webhook-id` of all its tries.")]
     team_id: Text
     job_id: str | None
-    type: Literal["job.completed", "job.failed", "job.cancelled"]
+    batch_id: str | None
+    type: Literal["job.completed", "job.failed", "job.cancelled", "batch.finished"]
     provisional: Annotated[bool, Meta(description="It tells a failure that may yet turn out otherwise.")]
     url: Annotated[str, Meta(description="Where the last try went, or the first will go.")]
     state: State
@@ -121,6 +122,7 @@ def delivery(found: Delivery) -> dict[str, Any]:
         "id": found.id,
         "teamId": found.team_id,
         "jobId": found.job_id,
+        "batchId": found.batch_id,
         "type": found.type.value,
         "provisional": found.provisional,
         "url": found.url,

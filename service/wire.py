@@ -102,7 +102,15 @@ class JobBody(Shape):
     assets: list[Asset] | UnsetType = UNSET
     partial: Annotated[bool | UnsetType, Meta(description="Fewer pictures than asked for.")] = UNSET
     completed_at: At | UnsetType = UNSET
+    erased_at: Annotated[At | UnsetType, Meta(description="Since then its pictures are not kept any more.")] = UNSET
     error: JobError | UnsetType = UNSET
+
+
+class JobList(Shape):
+    """A slice of the jobs, newest first."""
+
+    jobs: list[JobBody]
+    next_cursor: Annotated[str | None, Meta(description="Give it as `cursor` for the next slice; null at the end.")]
 
 
 class AccountTeam(Shape):
@@ -149,7 +157,8 @@ class QuoteBody(Shape):
     model: Text
     credit_cost: Annotated[Credits, Meta(description="What would be held; the cost itself where it is firm.")]
     firm: bool
-    cached: bool
+    cached: Annotated[bool, Meta(description="It would be answered from the cache, and cost nothing.")]
+    collapsed: Annotated[bool, Meta(description="It would share a generation under way, and cost nothing.")]
     expected_wait_s: Annotated[float, Meta(ge=0, description="Seconds until the picture, as things are now.")]
     credits_remaining: Credits
     affordable: Annotated[bool, Meta(description="Every budget covers it.")]

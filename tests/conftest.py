@@ -7,15 +7,18 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from playwright.async_api import Browser
 
 from tests.support import report
+from tests.support.chromium import Chromium
 from tests.support.emulator import EmulatorProcess
 from tests.support.loopback import LoopbackGuard, OutsideCallError
+from tests.support.node import NodeClient
 from tests.support.postgres import Postgres
 from tests.support.process import Process, StartProcess
 from tests.support.prometheus import Prometheus, Promtools
@@ -23,7 +26,7 @@ from tests.support.s3 import RadosGateway
 from tests.support.s3_bucket import Bucket
 from tests.support.valkey import Valkey
 
-SERVERS = ("valkey", "postgres", "s3", "prometheus")
+SERVERS = ("valkey", "postgres", "s3", "prometheus", "chromium", "node")
 OUTSIDE = ("PIXELDOJO_", "TORII_", "AWS_", "OTEL_")
 PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 REPORT = pytest.StashKey[report.Report]()
@@ -67,6 +70,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
         if asked & {"prometheus", "promtools"}:
             item.add_marker(pytest.mark.prometheus)
+        if asked & {"chromium", "browser"}:
+            item.add_marker(pytest.mark.chromium)
+        if "node_client" in asked:
+            item.add_marker(pytest.mark.node)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -198,10 +205,31 @@ def prometheus(pytestconfig: pytest.Config) -> Iterator[Prometheus]:
 
 
 @pytest.fixture(scope="session")
+def node_client(pytestconfig: pytest.Config) -> Iterator[NodeClient]:
+    """Give OpenAI's client for Node."""
+    with _running(pytestconfig, "node", NodeClient) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def promtools(pytestconfig: pytest.Config) -> Iterator[Promtools]:
     """Give Prometheus' checkers, promtool and amtool."""
     with _running(pytestconfig, "prometheus", Promtools) as tools:
         yield tools
+
+
+@pytest.fixture(scope="session")
+def chromium(pytestconfig: pytest.Config) -> Iterator[Chromium]:
+    """Give the run's Chromium."""
+    with _running(pytestconfig, "chromium", Chromium) as program:
+        yield program
+
+
+@pytest.fixture
+async def browser(chromium: Chromium) -> AsyncIterator[Browser]:
+    """Give a browser of this test's own, which knows nothing of any other."""
+    async with chromium.launched() as launched:
+        yield launched
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""How many jobs of a team may wait. The rule is pure; the count stops at the limit, so a long line costs no more."""
+"""How many jobs of a team may wait. The rule is pure; the count stops at the limit, so a long line costs no more.
+
+A job that follows another's does not count: it waits for no turn of its own.
+"""
 
 from typing import Final
 
@@ -12,11 +15,13 @@ from gateway.storage import tables
 RETRY_AFTER_S: Final = 10
 
 
-def require_room(waiting: int, allowed: int) -> None:
-    """``RateLimited`` unless one more may wait."""
-    if waiting >= allowed:
+def require_room(waiting: int, allowed: int, more: int = 1) -> None:
+    """``RateLimited`` unless one more may wait, or so many more."""
+    if waiting + more > allowed:
         raise errors.RateLimited(
-            f"{allowed} jobs of this team are waiting already, which is as many as may",
+            f"{allowed} jobs of this team are waiting already, which is as many as may"
+            if more == 1
+            else f"{waiting} jobs of this team are waiting already; with {more} more there were more than {allowed}",
             retry_after_s=RETRY_AFTER_S,
             limit=errors.Limit.QUEUE_DEPTH,
         )
@@ -25,13 +30,14 @@ def require_room(waiting: int, allowed: int) -> None:
 async def waiting(connection: AsyncConnection, team_id: str, state: str, at_most: int) -> int:
     """How many jobs of the team are in that state (the caller knows which of its states waits), counted to a limit."""
     job = tables.jobs
-    counted = sa.select(sa.literal(1)).where(job.c.team_id == team_id, job.c.state == state).limit(at_most).subquery()
+    own = sa.and_(job.c.team_id == team_id, job.c.state == state, job.c.follows.is_(None))
+    counted = sa.select(sa.literal(1)).where(own).limit(at_most).subquery()
     return (await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one()
 
 
-async def check(connection: AsyncConnection, team_id: str, state: str, allowed: int) -> None:
-    """``RateLimited`` if as many jobs of the team wait as may.
+async def check(connection: AsyncConnection, team_id: str, state: str, allowed: int, more: int = 1) -> None:
+    """``RateLimited`` if as many jobs of the team wait as may, or would with so many more.
 
     In the transaction that adds one it is exact on SQLite; on PostgreSQL as many more may slip in as run at once.
     """
-    require_room(await waiting(connection, team_id, state, allowed), allowed)
+    require_room(await waiting(connection, team_id, state, allowed), allowed, more)

@@ -68,6 +68,20 @@ end
 return answer
 """
 
+# Takes the newest one back: whose it is makes no difference to anybody's room.
+_GIVE_BACK: Final = """
+local second = tonumber(redis.call('TIME')[1])
+for _, key in ipairs(KEYS) do
+    local newest, stored = -1, redis.call('HGETALL', key)
+    for j = 1, #stored, 2 do
+        local at = tonumber(stored[j])
+        if at <= second and at > newest and tonumber(stored[j + 1]) > 0 then newest = at end
+    end
+    if newest >= 0 and redis.call('HINCRBY', key, newest, -1) <= 0 then redis.call('HDEL', key, newest) end
+end
+return 0
+"""
+
 log = structlog.get_logger(__name__)
 
 
@@ -102,6 +116,7 @@ class GenerationRate:
 
     def __init__(self, redis: Redis, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self._take = redis.register_script(_TAKE)
+        self._give_back = redis.register_script(_GIVE_BACK)
         self._answer_within_s = answer_within_s
 
     async def take(self, caller: Caller) -> Standing | None:
@@ -109,18 +124,14 @@ class GenerationRate:
 
         Takes from both or from neither. Raises nothing; `require` makes a refusal of what this gives.
         """
-        key, team = caller.key, caller.team
-        limits = [("team", keyspace.team_rate(team.id), team.rpm)]
-        if key.rpm is not None:
-            # Of its whole chain: while a rotated key and its successor both work, they have one minute together.
-            limits.insert(0, ("key", keyspace.key_rate(team.id, key.first), key.rpm))
+        limits = _limits(caller)
         try:
             async with asyncio.timeout(self._answer_within_s):
                 answer: Sequence[int] = await self._take(
                     keys=[name for _, name, _ in limits], args=[WINDOW_S, *(limit for _, _, limit in limits)]
                 )
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("rate_limit_not_asked", reason=type(error).__name__, team_id=team.id)
+            log.warning("rate_limit_not_asked", reason=type(error).__name__, team_id=caller.team.id)
             return None
         granted, *counted = answer
         stands = [
@@ -129,11 +140,29 @@ class GenerationRate:
         ]
         return min(stands, key=_room)
 
+    async def give_back(self, caller: Caller) -> None:
+        """Take back one that was granted and came to no generation. Raises nothing: a minute forgets it anyway."""
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                await self._give_back(keys=[name for _, name, _ in _limits(caller)])
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("rate_limit_not_given_back", reason=type(error).__name__, team_id=caller.team.id)
+
 
 def require(standing: Standing | None) -> None:
     """``OutOfPace`` with the seconds to wait if the take was refused."""
     if standing is not None and not standing.granted:
         raise OutOfPace(standing)
+
+
+def _limits(caller: Caller) -> list[tuple[str, str, int]]:
+    """The limits of a caller: whose each is, its name in Redis, and how many it allows."""
+    key, team = caller.key, caller.team
+    limits = [("team", keyspace.team_rate(team.id), team.rpm)]
+    if key.rpm is not None:
+        # Of its whole chain: while a rotated key and its successor both work, they have one minute together.
+        limits.insert(0, ("key", keyspace.key_rate(team.id, key.first), key.rpm))
+    return limits
 
 
 def _standing(granted: bool, name: Literal["key", "team"], limit: int, used: int, wait_s: int) -> Standing:

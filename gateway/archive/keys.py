@@ -29,6 +29,20 @@ def sidecar(team_id: str, job_id: str, position: int, created_at: datetime) -> s
     return f"{_stem(team_id, job_id, position, created_at)}.json"
 
 
+def thumbnail(picture_key: str) -> str:
+    """Where the small copy of the picture of that key lies, once it was asked for: beside it."""
+    folder, _, name = checked(picture_key).rpartition("/")
+    small = f"{name.rpartition('.')[0] or name}.thumb.webp"
+    return f"{folder}/{small}" if folder else small
+
+
+def beside(picture_key: str) -> str:
+    """Where the JSON beside the picture of that key lies."""
+    folder, _, name = checked(picture_key).rpartition("/")
+    described = f"{name.rpartition('.')[0] or name}.json"
+    return f"{folder}/{described}" if folder else described
+
+
 def _stem(team_id: str, job_id: str, position: int, created_at: datetime) -> str:
     if position < 0:
         raise ValueError(f"not a position: {position}")

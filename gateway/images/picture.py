@@ -6,8 +6,10 @@ Takes milliseconds of CPU (12 for a PNG of 1 MP), so callers on an event loop ru
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from PIL import ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
@@ -50,22 +52,19 @@ class _Form:
     ends: Callable[[bytes], bool]
 
 
+def extension(content_type: str) -> str | None:
+    """The ending of files of that type, as ``inspect`` names both; none for a type that it does not know."""
+    return next((form.extension for form in _FORMS if form.content_type == content_type), None)
+
+
 def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture that these bytes are: PNG, JPEG, WebP, GIF or AVIF, whole and decodable.
 
     Raises ``NotAPicture`` with a short reason, for a picture of more than ``max_pixels`` before it is decoded.
     """
-    form = next((form for form in _FORMS if form.begins.match(data)), None)
-    if form is None:
-        raise NotAPicture("no known type of picture" if data else "empty")
-    if not form.ends(data):
-        raise NotAPicture(f"{form.extension}: truncated")
-    try:
+    form = _form(data)
+    with _decoding(form):
         width, height = _decode(form, data, max_pixels)
-    except (NotAPicture, MemoryError):  # a machine short of memory says nothing about the picture
-        raise
-    except Exception as error:  # on hostile bytes a decoder may raise anything
-        raise NotAPicture(f"{form.extension}: {str(error)[:100] or type(error).__name__}") from error
     return Picture(
         content_type=form.content_type,
         extension=form.extension,
@@ -76,15 +75,47 @@ def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     )
 
 
-def _decode(form: _Form, data: bytes, max_pixels: int) -> tuple[int, int]:
-    # Two opens, because verify() leaves nothing to load, and each of the two misses some truncations.
-    opened = form.decoder(io.BytesIO(data))
-    width, height = opened.size
+@contextmanager
+def opened(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
+    """The picture of these bytes, to be decoded within the block; raises ``NotAPicture`` there as ``inspect`` does."""
+    form = _form(data)
+    with _decoding(form):
+        yield _sized(form, data, max_pixels)
+
+
+def _form(data: bytes) -> _Form:
+    form = next((form for form in _FORMS if form.begins.match(data)), None)
+    if form is None:
+        raise NotAPicture("no known type of picture" if data else "empty")
+    if not form.ends(data):
+        raise NotAPicture(f"{form.extension}: truncated")
+    return form
+
+
+@contextmanager
+def _decoding(form: _Form) -> Iterator[None]:
+    try:
+        yield
+    except (NotAPicture, MemoryError):  # a machine short of memory says nothing about the picture
+        raise
+    except Exception as error:  # on hostile bytes a decoder may raise anything
+        raise NotAPicture(f"{form.extension}: {str(error)[:100] or type(error).__name__}") from error
+
+
+def _sized(form: _Form, data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    found = form.decoder(io.BytesIO(data))
+    width, height = found.size
     if width * height > max_pixels:
         raise NotAPicture(f"{form.extension}: {width} x {height} is more than {max_pixels} pixels")
-    opened.verify()
+    return found
+
+
+def _decode(form: _Form, data: bytes, max_pixels: int) -> tuple[int, int]:
+    # Two opens, because verify() leaves nothing to load, and each of the two misses some truncations.
+    found = _sized(form, data, max_pixels)
+    found.verify()
     form.decoder(io.BytesIO(data)).load()
-    return width, height
+    return found.size
 
 
 def _whole_png(data: bytes) -> bool:
@@ -111,3 +142,6 @@ _FORMS = (
     _Form("image/gif", "gif", GifImageFile, re.compile(rb"GIF8[79]a"), _whole_gif),
     _Form("image/avif", "avif", AvifImageFile, re.compile(rb"....ftyp(avif|avis|mif1)", re.DOTALL), _whatever),
 )
+
+#: What the archive calls pictures of those types.
+EXTENSIONS: Final = tuple(form.extension for form in _FORMS)

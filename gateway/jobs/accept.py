@@ -1,54 +1,38 @@
-"""Accepting an order: one transaction that makes the job and takes its hold, then a nudge. The front door's main deed.
+"""Accepting an order: answered by what was made before, joined to what is being made, or a new job. The main deed.
 
-Row first, nudge after: once ``accept`` returns, the job exists whatever happens to Redis or to this process.
+What makes a job does so in one transaction, with its hold where it leads, and then a nudge. Row first, nudge after:
+once ``accept`` returns, the job exists whatever happens to Redis or to this process.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import errors, ids
-from gateway.admission import depth
-from gateway.admission.rate import Standing
-from gateway.images import parameters, price
-from gateway.images.model import Model
-from gateway.jobs import gate, idempotency, lookup, orders, pricing, record, states
-from gateway.jobs.gate import Admit, Admitted
+from gateway import errors
+from gateway.images import parameters
+from gateway.jobs import draft, gate, idempotency, joining, lookup, orders, reusing
+from gateway.jobs.draft import Accepted, Caller, Draft, Wish
+from gateway.jobs.gate import Admit
 from gateway.jobs.idempotency import Ticket
-from gateway.jobs.orders import Order
 from gateway.jobs.parts import Counter
-from gateway.jobs.record import Job
+from gateway.jobs.reusing import Hit
 from gateway.jobs.states import State
-from gateway.ledger import book, budgets, entries
-from gateway.ledger.book import Hold
-from gateway.storage import tables
-from gateway.tenancy import audit
+from gateway.reuse import hits, places
+from gateway.reuse.directives import Handling
+from gateway.reuse.places import Places
+from gateway.reuse.shelf import Look
 
-#: Built once: with its values beside it, it is neither built nor hashed anew for each order.
-_INSERT = tables.jobs.insert().returning(tables.jobs)
+__all__ = ("Accepted", "Caller", "accept")
 
+#: Each round lost means that a whole flight ended, or an answer was purged, between two looks.
+_ROUNDS: Final = 20
 
-@dataclass(frozen=True)
-class Caller:
-    """On whose behalf: a key and its team."""
-
-    team_id: str
-    key_id: str
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """What an order came to: a job, and what its caller may still spend, as far as that is known."""
-
-    job: Job
-    remaining_micros: int | None
-    #: The job is an earlier request's, under the same ``Idempotency-Key``.
-    replayed: bool = False
-    #: How the caller stands with its limits, where that was asked.
-    standing: Standing | None = None
+Write: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Accepted | None]]
 
 
 async def accept(
@@ -57,39 +41,31 @@ async def accept(
     model_id: str,
     body: Mapping[str, object],
     idempotency_key: str | None = None,
-    admit: Admit = gate.anyone,
+    admit: Admit | None = None,
+    wish: Wish = draft.ANEW,
 ) -> Accepted:
-    """The new, queued job of that body, which is as the upstream takes it (pixeldojo.md 1.1).
+    """What that body comes to, which is as the upstream takes it (pixeldojo.md 1.1).
 
     ``admit`` is asked after the body was checked and before anything is held; a repeat under an ``Idempotency-Key``
     does not come by it. Raises what it raises, ``ModelNotFound``, an ``InvalidRequest`` that names the field,
-    ``RateLimited`` when too many wait already, ``BudgetExhausted``, ``PriceBlocked``,
-    ``TeamDrained``, ``KeyReused``, ``RequestInFlight`` or ``StoreUnavailable``; but for the last, nothing was
-    created and nothing is held. After a ``StoreUnavailable`` only the same ``Idempotency-Key`` finds out.
+    ``RateLimited`` when too many wait already, ``BudgetExhausted``, ``PriceBlocked``, ``NotCached``,
+    ``TeamDrained``, ``KeyReused``, ``RequestInFlight``, ``ArchiveUnavailable`` or ``StoreUnavailable``; but for the
+    last, nothing was created and nothing is held. After a ``StoreUnavailable`` only the same ``Idempotency-Key`` finds
+    out.
     """
-    now = counter.clock.now()
     asked = None
     if idempotency_key is not None:
-        asked = idempotency.ticket(idempotency_key, f"run/{model_id}", body)
-        if earlier := await _earlier(counter, caller, asked, now):
+        asked = idempotency.ticket(idempotency_key, wish.route or f"run/{model_id}", body)
+        if earlier := await _earlier(counter, caller, asked, counter.clock.now()):
             return earlier
-    draft = await _draft(counter, caller, model_id, body, admit)
-    try:
-        async with counter.database.write() as tx:
-            accepted = await _create(tx, draft, now)
-            if asked is not None:
-                await idempotency.keep(tx, caller.team_id, asked, accepted.job.id, now)
-    except (sa.exc.IntegrityError, errors.BudgetExhausted, errors.RateLimited) as refusal:
-        # Another request with this key may have been quicker; it has committed by now, or it never will. Then it took
-        # the very credits, or the place in the line, that this one was refused for.
-        earlier = None if asked is None else await _earlier(counter, caller, asked, now)
-        if earlier is not None:
-            return earlier
-        if isinstance(refusal, sa.exc.IntegrityError):
-            raise errors.RequestInFlight(param="Idempotency-Key", retry_after_s=1) from None
-        raise
-    await counter.queue.submit(hint=accepted.job.id)
-    return accepted
+    model = counter.catalogue.model(model_id)
+    order = orders.read(body, counter.webhook_nets)
+    canonical = parameters.canonical(model, order.parameters)
+    gatekeeper = gate.Anyone() if admit is None else admit
+    admitted = await gatekeeper.look(model, canonical)
+    where = places.of(counter.library.prints, caller.team_id, wish.choices, model, admitted.parameters)
+    made = Draft(caller, model, gatekeeper, admitted, order, wish, where, asked, counter.traces.parent())
+    return await _decide(counter, made)
 
 
 async def _earlier(counter: Counter, caller: Caller, asked: Ticket, now: datetime) -> Accepted | None:
@@ -102,81 +78,112 @@ async def _earlier(counter: Counter, caller: Caller, asked: Ticket, now: datetim
     return Accepted(job, None, replayed=True)
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """An order that was checked and is not yet a job."""
-
-    caller: Caller
-    model: Model
-    admitted: Admitted
-    order: Order
-
-
-async def _draft(counter: Counter, caller: Caller, model_id: str, body: Mapping[str, object], admit: Admit) -> _Draft:
-    model = counter.catalogue.model(model_id)
-    order = orders.read(body, counter.webhook_nets)
-    canonical = parameters.canonical(model, order.parameters)
-    return _Draft(caller, model, await admit(model, canonical), order)
-
-
-async def _create(tx: AsyncConnection, draft: _Draft, now: datetime) -> Accepted:
-    caller, model, asked = draft.caller, draft.model, draft.admitted.parameters
-    max_queue_s = await _open_team(tx, caller.team_id)
-    patience_s = min(max_queue_s, draft.order.start_within_s or max_queue_s)
-    hold_micros = await pricing.hold_micros(tx, model, asked)
-    await budgets.glance(tx, caller.team_id, caller.key_id, hold_micros, now)
-    row = await tx.execute(
-        _INSERT,
-        {
-            "id": ids.job(),
-            "team_id": caller.team_id,
-            "key_id": caller.key_id,
-            "model": model.api_id,
-            "model_version": model.version,
-            "resolution": price.resolution(model, asked),
-            "parameters": dict(asked),
-            "details": draft.order.details,
-            "webhook_url": draft.order.webhook_url,
-            "priority": draft.order.priority,
-            "state": State.QUEUED,
-            "version": 1,
-            "attempt": 1,
-            "hold_micros": hold_micros,
-            "created_at": now,
-            "due_at": now,
-            "queue_deadline_at": now + min(timedelta(seconds=patience_s), states.LONGEST_QUEUE),
-        },
-    )
-    job = record.job(row.one())
-    payer = entries.Payer(job.team_id, job.key_id, job.model)
-    left_micros = await book.hold(tx, Hold(payer, job.id, job.attempt, job.hold_micros, entries.windows(now)), now)
-    if draft.admitted.decision is not None:
-        await audit.note(
-            tx,
-            actor=f"key {caller.key_id}",
-            action="order.allowed",
-            subject=job.id,
-            at=now,
-            team_id=caller.team_id,
-            after=draft.admitted.decision,
-        )
-    remaining = await lookup.balance_seen(tx) if left_micros is None else left_micros
-    return Accepted(job, remaining, standing=draft.admitted.standing)
-
-
-async def _open_team(tx: AsyncConnection, team_id: str) -> int:
-    """How long the team's jobs may wait; raises if the team takes no orders, or has too many waiting."""
-    team = tables.teams
-    row = (
-        await tx.execute(
-            sa.select(team.c.max_queue_s, team.c.queue_depth, team.c.drained_at).where(
-                team.c.id == team_id, team.c.deleted_at.is_(None)
-            )
-        )
-    ).first()
-    if row is None:
-        raise errors.NotAuthenticated
-    if row.drained_at is not None:
+async def _decide(counter: Counter, made: Draft) -> Accepted:
+    directives = made.wish.directives
+    if made.wish.drained:
         raise errors.TeamDrained
-    await depth.check(tx, team_id, State.QUEUED, row.queue_depth)
-    return int(row.max_queue_s)
+    if made.places is not None and not directives.no_cache:
+        return await _reuse(counter, made, made.places)
+    if directives.only_if_cached:
+        raise errors.NotCached
+    return _sure(await _paced(counter, made, partial(joining.make, draft=made)))
+
+
+async def _reuse(counter: Counter, made: Draft, where: Places) -> Accepted:
+    """Ask the shelf; then, one for all who ask alike in this process, SQL; then lead or follow."""
+    waited = False
+    for _ in range(_ROUNDS):
+        found = await reusing.on_shelf(counter, made, where, counter.clock.now())
+        if isinstance(found, Hit):
+            done = await _given(counter, made, where, found)
+        elif waited:
+            done = await _join(counter, made, where) or await _anew(counter, made, where, found)
+        else:
+            async with counter.library.scouts.turn(where.flight) as first:
+                done = await _anew(counter, made, where, found) if first else None
+            waited = not first
+        if done is not None:
+            return done
+    raise errors.StoreUnavailable
+
+
+async def _anew(counter: Counter, made: Draft, where: Places, look: Look | None) -> Accepted | None:
+    """What is not on the shelf; none when it changed between the look and the deed."""
+    seen = await reusing.in_store(counter, made, where, look)
+    if seen.hit is not None:
+        return await _given(counter, made, where, seen.hit)
+    if made.wish.directives.only_if_cached:
+        raise errors.NotCached
+    if seen.led:
+        return await _join(counter, made, where)
+    try:
+        return await _paced(counter, made, partial(joining.lead, draft=made, places=where, handling=seen.handling))
+    except errors.RateLimited:
+        # Who may begin nothing new may still follow whoever began it this very moment.
+        done = await _join(counter, made, where)
+        if done is None:
+            raise
+        return done
+
+
+async def _given(counter: Counter, made: Draft, where: Places, hit: Hit) -> Accepted | None:
+    answer, caller, library = hit.answer, made.caller, counter.library
+    if hit.place != where.own or not made.writes_nothing(answer):
+        return await _write(counter, made, partial(joining.from_hit, draft=made, places=where, hit=hit))
+    if not hit.counted:
+        await library.shelf.count(hits.field(caller.team_id, answer.model, counter.clock.now()), answer.cost_micros)
+    remaining = await library.purse.remaining(caller.team_id, caller.key_id)
+    job, images = reusing.job(made, answer), reusing.images(answer)
+    return Accepted(job, remaining, handling=Handling.HIT, images=images, answer=answer)
+
+
+async def _join(counter: Counter, made: Draft, where: Places) -> Accepted | None:
+    if made.wish.directives.only_if_cached:
+        return None
+    async with counter.library.scouts.few(where.flight):
+        return await _write(counter, made, partial(joining.join, draft=made, places=where))
+
+
+async def _paced(counter: Counter, made: Draft, deed: Callable[..., Awaitable[Accepted | None]]) -> Accepted | None:
+    """Write what may be a new generation; what comes to none is not counted."""
+    standing = await made.admit.pace()
+    done = await _write(counter, made, deed)
+    if done is None or done.replayed or done.handling is Handling.COLLAPSED:
+        if standing is not None:
+            await made.admit.give_back()
+        return done
+    return replace(done, standing=standing)
+
+
+async def _write(counter: Counter, made: Draft, deed: Callable[..., Awaitable[Accepted | None]]) -> Accepted | None:
+    """One transaction, with the ``Idempotency-Key`` in it, and then the nudge."""
+    now, asked = counter.clock.now(), made.ticket
+    try:
+        async with counter.database.write() as tx:
+            done = await deed(tx, now=now)
+            if done is not None and made.wish.beside is not None:
+                await made.wish.beside(tx, done.job, now)
+            if done is not None and asked is not None:
+                await idempotency.keep(tx, made.caller.team_id, asked, done.job.id, now)
+    except (sa.exc.IntegrityError, errors.BudgetExhausted, errors.RateLimited) as refusal:
+        # Another request with this key may have been quicker; it has committed by now, or it never will. Then it took
+        # the very credits, or the place in the line, that this one was refused for.
+        earlier = None if asked is None else await _earlier(counter, made.caller, asked, now)
+        if earlier is not None:
+            return earlier
+        if isinstance(refusal, sa.exc.IntegrityError):
+            raise errors.RequestInFlight(param="Idempotency-Key", retry_after_s=1) from None
+        raise
+    if done is not None:
+        counter.library.purse.note(made.caller.team_id, made.caller.key_id, done.remaining_micros)
+    if done is not None and done.job.state is State.COMPLETED:
+        await counter.queue.ended(done.job)
+    elif done is not None and done.job.follows is None:
+        await counter.queue.submit(hint=done.job.id)
+    return done
+
+
+def _sure(done: Accepted | None) -> Accepted:
+    if done is None:
+        raise errors.StoreUnavailable
+    return done

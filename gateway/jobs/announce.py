@@ -2,9 +2,10 @@
 
 An event is a row of ``deliveries``; its id is the ``webhook-id`` of each message about it. Sends nothing and renders
 nothing. An event goes to the job's own URL, else to the team's; without either none is written.
+The jobs of a batch tell their own URLs alone: the team is told once, of the batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +33,7 @@ class Event(StrEnum):
     COMPLETED = "job.completed"
     FAILED = "job.failed"
     CANCELLED = "job.cancelled"
+    BATCH_FINISHED = "batch.finished"
 
 
 class Status(StrEnum):
@@ -49,6 +51,7 @@ class Status(StrEnum):
     SUPERSEDED = "superseded"
 
 
+_AT_ONCE: Final = 1000
 #: Still to be tried.
 OPEN: Final = (Status.PENDING, Status.RETRYING)
 _EVENTS: Final[Mapping[State, Event]] = MappingProxyType(
@@ -77,6 +80,8 @@ class Delivery:
     outcome: str | None
     ended_at: datetime | None
     claim: str | None
+    #: What it is about, if that is no job.
+    batch_id: str | None = None
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(Delivery))
@@ -93,16 +98,35 @@ async def ended(tx: AsyncConnection, job: Job, now: datetime) -> str | None:
     return await _write(tx, job, _EVENTS[job.state], now, provisional=False)
 
 
+async def all_ended(tx: AsyncConnection, jobs: Sequence[Job], now: datetime) -> None:
+    """Write that each of these jobs has ended, as ``ended`` does; the sweep of deliveries finds what is to be told."""
+    told = [_values(job, _EVENTS[job.state], now, provisional=False) for job in jobs]
+    for start in range(0, len(told), _AT_ONCE):
+        await tx.execute(_insert(tx.dialect.name, many=True), told[start : start + _AT_ONCE])
+
+
 async def doubted(tx: AsyncConnection, job: Job, now: datetime) -> str | None:
     """Write that the job counts as failed until its unknown submission is settled; as ``ended``."""
     return await _write(tx, job, Event.FAILED, now, provisional=True)
 
 
+async def batch_finished(tx: AsyncConnection, batch_id: str, team_id: str, own_url: str | None, now: datetime) -> None:
+    """Write that the last job of a batch has ended, if somebody is to be told; called once a batch."""
+    default = await tx.execute(sa.select(_team.c.webhook_url).where(_team.c.id == team_id))
+    url = own_url or default.scalar_one()
+    if url is not None:
+        when = {"created_at": now, "due_at": now, "round_at": now}
+        about = {"team_id": team_id, "batch_id": batch_id, "type": Event.BATCH_FINISHED, "url": url}
+        await tx.execute(_delivery.insert().values(id=ids.message(), state=Status.PENDING, **about, **when))
+
+
 def holds(delivery: Delivery, job: Job) -> bool:
-    """Whether what the event says is still so: a job that failed as unknown may be found after all."""
+    """Whether what the event says is still so: a job may be found after all, or its pictures be erased."""
     if delivery.provisional:
         # Another doubt, after another try, has an event of its own.
         return job.state is State.SUBMISSION_UNKNOWN and job.version == delivery.version
+    if delivery.type is Event.COMPLETED and job.pictures_erased_at is not None:
+        return False
     return _EVENTS.get(job.state) is delivery.type
 
 
@@ -133,28 +157,32 @@ async def again(tx: AsyncConnection, delivery_id: str, now: datetime) -> Deliver
 
 async def _write(tx: AsyncConnection, job: Job, event: Event, now: datetime, *, provisional: bool) -> str | None:
     # One statement for what each end of a job pays, and never a reason for the end itself to fail.
-    found = await tx.execute(
-        _insert(tx.dialect.name),
-        {
-            "message": ids.message(),
-            "team": job.team_id,
-            "job": job.id,
-            "job_version": job.version,
-            "event": event,
-            "doubtful": provisional,
-            "own_url": job.webhook_url,
-            "fresh": Status.PENDING,
-            "now": now,
-        },
-    )
+    found = await tx.execute(_insert(tx.dialect.name), _values(job, event, now, provisional=provisional))
     message_id: str | None = found.scalar_one_or_none()
     return message_id
 
 
+def _values(job: Job, event: Event, now: datetime, *, provisional: bool) -> dict[str, object]:
+    return {
+        "message": ids.message(),
+        "team": job.team_id,
+        "job": job.id,
+        "job_version": job.version,
+        "event": event,
+        "doubtful": provisional,
+        "own_url": job.webhook_url,
+        # A batch is told of once, as a whole.
+        "alone": job.batch_id is None,
+        "fresh": Status.PENDING,
+        "now": now,
+    }
+
+
 @lru_cache
-def _insert(dialect: str) -> sa.Executable:
+def _insert(dialect: str, *, many: bool = False) -> sa.Executable:
     at = sa.bindparam("now", type_=Moment)
-    url = sa.func.coalesce(sa.bindparam("own_url", type_=outbox.URL), _team.c.webhook_url)
+    default = sa.case((sa.bindparam("alone", type_=sa.Boolean), _team.c.webhook_url))
+    url = sa.func.coalesce(sa.bindparam("own_url", type_=outbox.URL), default)
     values = {
         "id": sa.bindparam("message", type_=sa.String),
         "team_id": _team.c.id,
@@ -178,5 +206,7 @@ def _insert(dialect: str) -> sa.Executable:
     ]
     told = sa.select(*columns).where(_team.c.id == sa.bindparam("team", type_=sa.String), url.is_not(None))
     insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(_delivery)
-    statement: sa.Executable = insert.from_select(list(values), told).on_conflict_do_nothing().returning(_delivery.c.id)
-    return statement
+    statement: Any = insert.from_select(list(values), told).on_conflict_do_nothing()
+    # The drivers have no way to give back rows of many statements at once.
+    written: sa.Executable = statement if many else statement.returning(_delivery.c.id)
+    return written

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import discovery, settlement
+from gateway.jobs import discovery, settlement, traced
 from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.settlement import Verdict
@@ -117,6 +117,7 @@ async def look(shop: Shop) -> None:
                 job = await settlement.conclude(tx, case, verdict, Evidence.BALANCE)
             else:
                 job = await settlement.not_taken(tx, case, Evidence.BALANCE, shop.unknown_wait_s)
+        traced.settled(shop, job, row.number, case.opened_at, Evidence.BALANCE)
         await discovery.nudge(shop, job)
 
 

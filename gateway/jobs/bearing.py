@@ -33,5 +33,6 @@ def of(job: Job, number: int) -> Bearing:
 
 
 def undecided(job: Job) -> bool:
-    """Whether the job is the one kind of ended job that may live again."""
-    return job.state is State.FAILED and job.error_code == Failure.SUBMISSION_UNKNOWN
+    """Whether the job is the one kind of ended job that may live again; whose pictures nobody shall have never does."""
+    unknown = job.state is State.FAILED and job.error_code == Failure.SUBMISSION_UNKNOWN
+    return unknown and job.pictures_erased_at is None

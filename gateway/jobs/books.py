@@ -9,10 +9,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import lookup
+from gateway.jobs import erasing, lookup
 from gateway.jobs.states import ENDED, State
 from gateway.ledger import budgets, entries
 from gateway.ledger.budgets import Standing
+from gateway.reuse import hits
 from gateway.storage import tables
 from gateway.telemetry.books import Books
 
@@ -30,11 +31,14 @@ async def snapshot(connection: AsyncConnection, now: datetime) -> Books:
     states |= {row[0]: row[1] for row in living}
     queued = await connection.execute(
         sa.select(_job.c.team_id, sa.func.min(_job.c.created_at))
-        .where(_job.c.state == State.QUEUED)
+        # Who follows another job waits for that one's end, however short the line is.
+        .where(_job.c.state == State.QUEUED, _job.c.follows.is_(None))
         .group_by(_job.c.team_id)
     )
     outcomes = (await connection.execute(sa.select(tables.outcomes))).all()
     spending = (await connection.execute(sa.select(tables.spending))).all()
+    spent = {(row.team_id, row.model): row.charged_micros for row in spending}
+    saved = await hits.sums(connection)
     standings = await budgets.everyone(connection, now)
     return Books(
         jobs_in_state=states,
@@ -44,13 +48,23 @@ async def snapshot(connection: AsyncConnection, now: datetime) -> Books:
         upstream_credits_remaining_micros=await lookup.balance_seen(connection),
         credits_held_micros=await _held(connection, now),
         upstream_drift_micros=(await connection.execute(sa.select(_account.c.drift_micros))).scalar_one(),
-        credits_spent_micros={(row.team_id, row.model): row.charged_micros for row in spending},
+        credits_spent_micros=spent,
         credits_refunded_micros={(row.team_id, row.model): row.refunded_micros for row in spending},
+        # There at 0 from the first hold on, so that the first saving is seen as a rise.
+        credits_saved_micros=dict.fromkeys(spent, 0) | {who: micros for who, (_, micros) in saved.items()},
         budget_limit_micros={_window(each): each.budget.limit_micros for each in standings},
         budget_used_micros={_window(each): each.spent_micros + each.held_micros for each in standings},
+        erasures_pending=await erasing.pending(connection),
+        nearest_expiry_s=await _nearest_expiry_s(connection, now),
         images_lost=sum(row.images_lost for row in outcomes),
         jobs={(row.team_id, row.model, row.outcome): row.jobs for row in outcomes},
     )
+
+
+async def _nearest_expiry_s(connection: AsyncConnection, now: datetime) -> float | None:
+    expiry = sa.select(sa.func.min(_job.c.results_expire_at)).where(_job.c.state == State.ARCHIVING)
+    nearest_at: datetime | None = (await connection.execute(expiry)).scalar_one()
+    return None if nearest_at is None else (nearest_at - now).total_seconds()
 
 
 async def _held(connection: AsyncConnection, now: datetime) -> dict[tuple[str, str], int]:

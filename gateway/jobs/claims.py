@@ -4,7 +4,7 @@ A claim is a token in the job's row. It ends with the step, or when a sweep find
 acts on a claim names its token, so that a worker which lost its claim without knowing does nothing.
 
 Which queued job is next: of the team whose turn it is (``turns``), the one of the highest priority that was accepted
-first. Teams, keys and models that may not send now are passed over; theirs wait.
+first. Teams, keys, models and batches that may not send now are passed over; theirs wait.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
 from gateway.jobs.turns import Contender
-from gateway.storage import schema, tables
+from gateway.storage import batch_tables, schema, tables
 
 #: After this long a job upstream no longer counts against the concurrency: it may never end.
 SLOT_LIFE = timedelta(minutes=15)
@@ -37,6 +37,7 @@ SET_ASIDE = timedelta(minutes=1)
 
 _job = tables.jobs
 _team = tables.teams
+_batch = batch_tables.batches
 _key = tables.api_keys
 
 
@@ -52,7 +53,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class _Flights:
-    """The jobs that take a slot, counted; ``of`` has each team's, and each key's by the first key of its chain."""
+    """The jobs that take a slot, counted; ``of`` has each team's, each batch's, and each key's by its chain's first."""
 
     total: int
     on_their_way: int
@@ -66,6 +67,7 @@ class _Shut:
     teams: frozenset[str]
     keys: frozenset[str]
     models: frozenset[str]
+    batches: frozenset[str]
 
 
 async def outlook(connection: AsyncConnection, slots: int, now: datetime) -> Outlook:
@@ -111,7 +113,7 @@ async def _contenders(
     if paused.everything:
         return []
     full = await _full(connection, flights)
-    shut = _Shut(teams=paused.teams | full, keys=full, models=paused.models)
+    shut = _Shut(paused.teams | full, full, paused.models, await _shut_batches(connection, flights))
     rows = await connection.execute(_next_jobs(shut, now).limit(at_most))
     return [
         Contender(
@@ -138,14 +140,14 @@ async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
         sa.and_(_job.c.state == State.RUNNING, _job.c.accepted_at > since),
     )
     first = sa.func.coalesce(_key.c.lineage, _key.c.id)
-    owner = (_job.c.team_id, first.label("key_id"), _job.c.state)
+    owner = (_job.c.team_id, first.label("key_id"), _job.c.batch_id, _job.c.state)
     job_with_key = _job.join(_key, _key.c.id == _job.c.key_id)
     states = [State.SUBMITTING, State.SUBMISSION_UNKNOWN, State.RUNNING]
     upstream = (
         sa.select(*owner, sa.func.count().label("jobs"))
         .select_from(job_with_key)
         .where(_job.c.state.in_(states), sent)
-        .group_by(_job.c.team_id, first, _job.c.state)
+        .group_by(_job.c.team_id, first, _job.c.batch_id, _job.c.state)
     )
     # Asked by the claim alone: with a condition on the state SQLite would walk through the whole queue.
     queued = sa.case((_job.c.state == State.QUEUED, 1), else_=0)
@@ -155,6 +157,8 @@ async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
         total += row.jobs
         on_their_way += row.jobs if row.state in (State.QUEUED, State.SUBMITTING) else 0
         of.update({row.team_id: row.jobs, row.key_id: row.jobs})
+        if row.batch_id is not None:
+            of[row.batch_id] += row.jobs
     return _Flights(total, on_their_way, of)
 
 
@@ -169,6 +173,15 @@ async def _full(connection: AsyncConnection, flights: _Flights) -> frozenset[str
     return frozenset(row.id for row in rows if flights.of.get(row.counted, 0) >= row.concurrency)
 
 
+async def _shut_batches(connection: AsyncConnection, flights: _Flights) -> frozenset[str]:
+    """The batches that have as many jobs in flight as they may, or of which no more is to be sent, by id."""
+    living = sa.select(_batch.c.id, _batch.c.concurrency, _batch.c.cancelled_at).where(_batch.c.finished_at.is_(None))
+    rows = await connection.execute(living)
+    return frozenset(
+        row.id for row in rows if row.cancelled_at is not None or flights.of.get(row.id, 0) >= row.concurrency
+    )
+
+
 def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
     """Each team's next job, by two looks into ``ix_jobs_team_state``: its highest priority, and the oldest of that.
 
@@ -177,7 +190,9 @@ def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
     highest, oldest = _job.alias(), _job.alias()
 
     def free(job: sa.FromClause) -> sa.ColumnElement[bool]:
+        of_none = job.c.batch_id.is_(None)
         return sa.and_(
+            sa.or_(of_none, job.c.batch_id.not_in(sorted(shut.batches))) if shut.batches else sa.true(),
             job.c.team_id == _team.c.id,
             job.c.state == State.QUEUED,
             job.c.claim.is_(None),

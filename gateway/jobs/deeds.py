@@ -46,6 +46,8 @@ async def requeue(tx: AsyncConnection, actor: str, job_id: str, now: datetime) -
     job = await admin.find(tx, job_id)
     if job.state in ENDED:
         raise errors.Conflict(f"the job is {job.state}; there is nothing left to do for it", param="job")
+    if job.follows is not None:
+        raise errors.Conflict(f"the job follows {job.follows}, whose pictures it gets; nudge that one", param="job")
     if job.state not in STEPS:
         raise errors.Conflict(
             f"the job is {job.state}: its POST may have been taken, so it is never sent again; it can be settled",

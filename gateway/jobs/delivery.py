@@ -6,7 +6,7 @@ a receiver is called, and no receiver takes more than its team's share of the ca
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,10 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, ids
 from gateway.clock import rfc3339_ms
-from gateway.jobs import announce, desk, lookup, view
+from gateway.jobs import announce, batches, desk, lookup, traced, view
 from gateway.jobs.accept import Caller
 from gateway.jobs.announce import Delivery, Status
 from gateway.jobs.parts import Shop
+from gateway.jobs.record import Job
 from gateway.jobs.states import State
 from gateway.jobs.tries import DEAD, Outcome
 from gateway.jobs.view import Frame
@@ -78,6 +79,8 @@ class Result:
     url: str | None = None
     status_code: int | None = None
     told_s: float | None = None
+    #: For the log.
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class _Letter:
 
     url: str
     body: bytes
+    #: Whose trace the call belongs to; a batch has none.
+    about: Job | None
 
 
 async def deliver(shop: Shop) -> None:
@@ -202,10 +207,13 @@ async def _send(shop: Shop, taken: Delivery) -> Result:
     if not secrets:
         return Result(Outcome.NO_SECRET, letter.url)
     headers = signature.headers(secrets, taken.id, shop.clock.now(), letter.body)
-    answer = await courier.outbound.post(
-        letter.url, letter.body, headers, timeout_s=TRY_S, limit_bytes=0, encrypted=True
-    )
-    return _meaning(answer, letter.url, shop.clock.now())
+    with traced.message(shop, letter.about) as span:
+        answer = await courier.outbound.post(
+            letter.url, letter.body, headers, timeout_s=TRY_S, limit_bytes=0, encrypted=True
+        )
+        result = _meaning(answer, letter.url, shop.clock.now())
+        traced.told(span, taken, result.outcome)
+        return replace(result, trace_id=span.trace_id)
 
 
 def _meaning(answer: Answer | Fault, url: str, now: datetime) -> Result:
@@ -224,11 +232,14 @@ def _meaning(answer: Answer | Fault, url: str, now: datetime) -> Result:
 
 async def _write(connection: AsyncConnection, shop: Shop, taken: Delivery) -> _Letter | Result:
     """The message as it is now: links are signed anew, and the address is the one in force."""
+    if taken.batch_id is not None:
+        return await _write_batch(connection, shop, taken, taken.batch_id)
     job = None if taken.job_id is None else await lookup.any_team(connection, taken.job_id)
     if job is None or not announce.holds(taken, job):
         return Result(Outcome.SUPERSEDED)
     default = await connection.execute(sa.select(_team.c.webhook_url).where(_team.c.id == taken.team_id))
-    url = job.webhook_url or default.scalar_one_or_none()
+    # What was erased of the job is its own URL too; the message has it still.
+    url = taken.url if job.prompt_erased_at else job.webhook_url or default.scalar_one_or_none()
     if url is None:
         return Result(Outcome.NO_URL)
     now = shop.clock.now()
@@ -239,7 +250,24 @@ async def _write(connection: AsyncConnection, shop: Shop, taken: Delivery) -> _L
         "timestamp": rfc3339_ms(taken.created_at),
         "data": view.render(job, images, left, _frame(shop), now),
     }
-    return _Letter(url, _ENCODER.encode(body))
+    return _Letter(url, _ENCODER.encode(body), job)
+
+
+async def _write_batch(connection: AsyncConnection, shop: Shop, taken: Delivery, batch_id: str) -> _Letter | Result:
+    """The message about a batch as it is now, without its items: they are read in pages."""
+    batch = await batches.any_team(connection, batch_id)
+    default = await connection.execute(sa.select(_team.c.webhook_url).where(_team.c.id == taken.team_id))
+    url = batch.webhook_url or default.scalar_one_or_none()
+    if url is None:
+        return Result(Outcome.NO_URL)
+    left = await desk.remaining_micros(connection, Caller(batch.team_id, batch.key_id), shop.clock.now())
+    counted = await batches.count(connection, [batch.id])
+    body: dict[str, Any] = {
+        "type": taken.type.value,
+        "timestamp": rfc3339_ms(taken.created_at),
+        "data": batches.render(batch, counted[batch.id], left, shop.courier.public_url),
+    }
+    return _Letter(url, _ENCODER.encode(body), None)
 
 
 def _frame(shop: Shop) -> Frame:
@@ -303,6 +331,8 @@ def _tell(shop: Shop, taken: Delivery, result: Result, status: Status | None) ->
         "status_code": result.status_code,
         "try_number": taken.tries,
     }
+    if result.trace_id is not None:
+        about["trace_id"] = result.trace_id
     if status is Status.DEAD:
         counted.labels(DEAD).inc()
         log.error("webhook_given_up", **about)

@@ -65,7 +65,13 @@ async def tries(connection: AsyncConnection, delivery_id: str) -> Sequence[sa.Ro
 
 
 async def replay(tx: AsyncConnection, actor: str, before: Delivery, now: datetime) -> Delivery:
-    """Have it sent once more, and note who wanted that; ``Conflict`` if a later event took its place."""
+    """Have it sent once more, and note who wanted that.
+
+    ``Conflict`` if a later event took its place, or there is nothing left to tell of its job.
+    """
+    job = None if before.job_id is None else await lookup.any_team(tx, before.job_id)
+    if job is not None and job.prompt_erased_at is not None:
+        raise errors.Conflict("the job is erased; there is nothing left to tell of it", param="delivery")
     after = await announce.again(tx, before.id, now)
     await audit.note(
         tx,

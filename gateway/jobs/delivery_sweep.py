@@ -50,7 +50,9 @@ async def _tell_doubts(shop: Shop, now: datetime) -> None:
         .where(
             _job.c.state == State.SUBMISSION_UNKNOWN,
             _job.c.submitted_at <= now - timedelta(seconds=shop.unknown_wait_s),
-            sa.or_(_job.c.webhook_url.is_not(None), _team.c.webhook_url.is_not(None)),
+            sa.or_(
+                _job.c.webhook_url.is_not(None), sa.and_(_team.c.webhook_url.is_not(None), _job.c.batch_id.is_(None))
+            ),
             ~told.exists(),
         )
         .limit(_AT_ONCE)

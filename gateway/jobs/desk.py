@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
-from gateway.jobs import endings, lookup
+from gateway.jobs import endings, handing, lookup
 from gateway.jobs.accept import Caller
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Image, Job
 from gateway.jobs.states import State
-from gateway.ledger import book, budgets
+from gateway.reuse import flights
+
+#: Each round lost means that the job came to lead, or was sent, between two statements.
+_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -27,34 +31,50 @@ async def read(counter: Counter, caller: Caller, job_id: str, *, whole_team: boo
     """The caller's job with its pictures; ``JobNotFound`` for one that is not the team's, or not the key's."""
     async with counter.database.read() as connection:
         job = await lookup.find(connection, caller.team_id, job_id, None if whole_team else caller.key_id)
+        job = await lookup.shown(connection, job)
         images = await lookup.images(connection, caller.team_id, job_id) if job.state is State.COMPLETED else []
         return Reading(job, images, await remaining_micros(connection, caller, counter.clock.now()))
 
 
 async def remaining_micros(connection: AsyncConnection, caller: Caller, now: datetime) -> int | None:
     """What is left of the tightest budget of team and key; without any, the upstream's balance as last seen."""
-    left = budgets.left_micros(await budgets.standing(connection, caller.team_id, now, caller.key_id))
-    return await lookup.balance_seen(connection) if left is None else left
+    return await lookup.remaining_micros(connection, caller.team_id, caller.key_id, now)
 
 
 async def cancel(counter: Counter, caller: Caller, job_id: str, *, whole_team: bool) -> Job:
-    """Take a queued job back, its hold with it; ``Conflict`` with the reason once it was sent or has ended."""
+    """Take a job back, its hold with it: while it is queued, and one that follows another until its end.
+
+    ``Conflict`` with the reason once it was sent or has ended.
+    """
     async with counter.database.write() as tx:
         job = await lookup.find(tx, caller.team_id, job_id, None if whole_team else caller.key_id)
         ended = await cancel_in(tx, job, counter.clock.now())
     await counter.queue.ended(ended)
+    if ended.version != job.version and job.follows is None:
+        # Who followed it may lead now.
+        await counter.queue.submit(hint=f"heir:{ended.id}")
     return ended
 
 
 async def cancel_in(tx: AsyncConnection, job: Job, now: datetime) -> Job:
     """As ``cancel``, in the caller's own transaction."""
-    if job.state is State.CANCELLED:
-        return job
-    ended = await endings.cancel(tx, job, now) if job.state is State.QUEUED else None
-    if ended is None:
-        raise errors.Conflict(
-            f"the job is {job.state}; only a queued job can be cancelled, since the upstream has no cancel",
-            param="jobId",
-        )
-    await book.release(tx, await book.find(tx, job.id, ended.attempt), now)
-    return ended
+    for _ in range(_ROUNDS):
+        if job.state is State.CANCELLED:
+            return job
+        if job.state is not State.QUEUED:
+            break
+        if job.follows is None:
+            ended = await endings.cancel(tx, job, now)
+            if ended is not None:
+                await handing.over(tx, ended, now)
+                return ended
+        elif await flights.leave(tx, job.id):
+            ended = await endings.cancel(tx, job, now)
+            if ended is not None:
+                return ended
+        # It was sent, ended, or came to lead this very moment.
+        job = await lookup.find(tx, job.team_id, job.id)
+    raise errors.Conflict(
+        f"the job is {job.state}; only a queued job can be cancelled, since the upstream has no cancel",
+        param="jobId",
+    )

@@ -1,6 +1,6 @@
 """An unknown attempt's upstream job has turned up: written, and the workers told. Looks for nothing itself."""
 
-from gateway.jobs import settlement, verdicts
+from gateway.jobs import settlement, traced, verdicts
 from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
@@ -18,6 +18,7 @@ async def discover(shop: Shop, job_id: str, number: int, found: Listed, evidence
             return False
         answer = answers.Accepted(found.upstream_job_id, 0, found.cost_micros, None, found.created_at)
         job = await settlement.discovered(tx, case, answer, evidence)
+    traced.settled(shop, job, number, case.opened_at, evidence)
     await nudge(shop, job)
     return True
 

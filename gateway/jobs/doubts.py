@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.jobs import attempts
 from gateway.jobs.matching import Doubt
 from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.storage import tables
@@ -41,7 +42,7 @@ class Known:
 
 
 async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, datetime] | None:
-    """When the oldest and the newest attempt for whose sake evidence is looked for were opened; none without any."""
+    """From when and until when the attempts in doubt can have been sent; none without any."""
     unknown = _attempt.c.outcome == Outcome.UNKNOWN
     paid = sa.and_(
         _attempt.c.outcome == Outcome.SETTLED_CHARGED,
@@ -49,9 +50,10 @@ async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, 
         _attempt.c.evidence == Evidence.BALANCE,
     )
     # Two questions: asked each second, and one with an "or" in it walks through all attempts.
-    opened = sa.union_all(*(sa.select(_attempt.c.opened_at).where(kind) for kind in (unknown, paid))).subquery()
-    row = (await connection.execute(sa.select(sa.func.min(opened.c.opened_at), sa.func.max(opened.c.opened_at)))).one()
-    return None if row[0] is None else (row[0], row[1])
+    columns = (_attempt.c.opened_at, _attempt.c.quiet_at)
+    found = sa.union_all(*(sa.select(*columns).where(kind) for kind in (unknown, paid))).subquery()
+    row = (await connection.execute(sa.select(sa.func.min(found.c.opened_at), sa.func.max(found.c.quiet_at)))).one()
+    return None if row[0] is None else (row[0], row[1] - attempts.QUIET)
 
 
 async def rivals(connection: AsyncConnection, since: datetime, now: datetime) -> list[Doubt]:
@@ -89,6 +91,7 @@ def _doubt(row: sa.Row[Any], now: datetime) -> Doubt:
         quiet_at=row.quiet_at,
         unknown=row.outcome == Outcome.UNKNOWN,
         ready=not still,
+        by_prompt=row.reason == attempts.RESTORED and not row.parameters.get("prompt_upsampling"),
     )
 
 
@@ -106,6 +109,19 @@ async def known_since(connection: AsyncConnection, since: datetime, limit: int) 
         .limit(limit)
     )
     return [Known(row.upstream_job_id, row.opened_at, row.answered_at, row.status_code == 0) for row in rows]
+
+
+async def prompts(connection: AsyncConnection, upstream_job_ids: Sequence[str]) -> dict[str, str]:
+    """The prompts that were sent for these upstream jobs, as far as they are ours and were not to be reworded."""
+    found: dict[str, str] = {}
+    for start in range(0, len(upstream_job_ids), 500):
+        some = upstream_job_ids[start : start + 500]
+        asked = sa.select(_job.c.upstream_job_id, _job.c.parameters).where(_job.c.upstream_job_id.in_(some))
+        for row in await connection.execute(asked):
+            prompt = row.parameters.get("prompt")
+            if isinstance(prompt, str) and not row.parameters.get("prompt_upsampling"):
+                found[row.upstream_job_id] = prompt
+    return found
 
 
 async def ours(connection: AsyncConnection, upstream_job_ids: Sequence[str]) -> set[str]:

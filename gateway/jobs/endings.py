@@ -1,24 +1,38 @@
 """The ends of a job's life: each a statement guarded by the state it leaves, in the caller's transaction.
 
-Counts the outcome, and writes what its caller is told by webhook, in the same transaction. Moves no credits: whoever
-ends a job knows what became of its hold.
+Ends those who follow the job, counts the outcome, and writes what each caller is told by webhook, in the same
+transaction. Moves no credits: whoever ends a job knows what became of its hold. Who takes a queued job back, or gives
+it up for its time, hands its flight on (``handing``): its followers still want their picture.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import announce, record
+from gateway.jobs import announce, flying, record, tally
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
-from gateway.storage import statements, tables
+from gateway.jobs.tally import Ended
+from gateway.storage import tables
 
 _job = tables.jobs
 
 #: What an upstream's words may take of a job's error.
 _MAX_MESSAGE = 500
+#: After these its followers go on without it.
+LEAVES: Final = frozenset({Failure.CANCELLED, Failure.QUEUE_TIMEOUT, Failure.EXPIRED})
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """Under which outcome an end is counted, and whether its claim is asked for."""
+
+    outcome: str
+    images_lost: int = 0
+    held: bool = False
 
 
 async def fail(
@@ -28,18 +42,15 @@ async def fail(
 
     Who works on the job says ``held``: then none, too, if his claim is no longer the job's. Another may know better.
     """
-    ended = await _end(
+    return await _end(
         tx,
         job,
         State.FAILED,
         now,
-        held=held,
+        _Mark(failure, expected(job) if failure is Failure.ARCHIVE_LOST else 0, held),
         error_code=failure,
         error_message=message[:_MAX_MESSAGE],
     )
-    if ended is not None:
-        await _count(tx, ended, failure, images_lost=expected(ended) if failure is Failure.ARCHIVE_LOST else 0)
-    return ended
 
 
 async def complete(
@@ -49,26 +60,37 @@ async def complete(
 
     ``held`` as for ``fail``.
     """
-    ended = await _end(tx, job, State.COMPLETED, now, held=held, partial=kept < expected(job))
-    if ended is not None:
-        await _count(tx, ended, State.COMPLETED, images_lost=lost)
-    return ended
+    mark = _Mark(State.COMPLETED, lost, held)
+    return await _end(tx, job, State.COMPLETED, now, mark, partial=kept < expected(job))
 
 
 async def cancel(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
     """End the job before it was sent; a claim on it loses, since the intent asks for a queued job."""
-    ended = await _end(
-        tx, job, State.CANCELLED, now, error_code=Failure.CANCELLED, error_message="cancelled by its caller"
+    return await _end(
+        tx,
+        job,
+        State.CANCELLED,
+        now,
+        _Mark(Failure.CANCELLED),
+        error_code=Failure.CANCELLED,
+        error_message="cancelled by its caller",
     )
-    if ended is not None:
-        await _count(tx, ended, Failure.CANCELLED)
-    return ended
 
 
-async def _end(
-    tx: AsyncConnection, job: Job, state: State, now: datetime, *, held: bool = False, **values: object
-) -> Job | None:
-    mine = _job.c.claim == job.claim if held else sa.true()
+async def landed(tx: AsyncConnection, ended: Job, now: datetime) -> list[Job]:
+    """End those who follow a job that has ended, as its end should have done: the release before knows of none.
+
+    They are counted and told as in their leader's own end.
+    """
+    others = await flying.landed(tx, ended, now)
+    await tally.count(tx, [Ended(each, ended.error_code or ended.state) for each in others])
+    await flying.count_saved(tx, ended, others, now)
+    await announce.all_ended(tx, others, now)
+    return others
+
+
+async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, mark: _Mark, **values: object) -> Job | None:
+    mine = _job.c.claim == job.claim if mark.held else sa.true()
     row = (
         await tx.execute(
             _job.update()
@@ -89,25 +111,13 @@ async def _end(
     if row is None:
         return None
     ended = record.job(row)
-    return replace(ended, event_id=await announce.ended(tx, ended, now))
-
-
-async def _count(tx: AsyncConnection, job: Job, outcome: str, *, images_lost: int = 0) -> None:
-    """Count an end. Counts only grow: a job that failed as unknown and was found later counts under both ends."""
-    await statements.upsert(
-        tx,
-        tables.outcomes,
-        [
-            {
-                "team_id": job.team_id,
-                "model": job.model,
-                "outcome": str(outcome),
-                "jobs": 1,
-                "images_lost": images_lost,
-            }
-        ],
-        add=("jobs", "images_lost"),
-    )
+    others = [] if mark.outcome in LEAVES else await flying.landed(tx, ended, now)
+    ends = [Ended(ended, mark.outcome, mark.images_lost), *(Ended(each, mark.outcome) for each in others)]
+    await tally.count(tx, ends)
+    await flying.count_saved(tx, ended, others, now)
+    event_id = await announce.ended(tx, ended, now)
+    await announce.all_ended(tx, others, now)
+    return replace(ended, event_id=event_id)
 
 
 def expected(job: Job) -> int:

@@ -12,7 +12,19 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import account, balance, discovery, doubts, hints, listing, matching, resubmission, settlement
+from gateway.jobs import (
+    account,
+    attempts,
+    balance,
+    discovery,
+    doubts,
+    hints,
+    listing,
+    matching,
+    resubmission,
+    settlement,
+    traced,
+)
 from gateway.jobs.doubts import Known
 from gateway.jobs.listing import Reading
 from gateway.jobs.matching import Doubt, Seen
@@ -111,6 +123,7 @@ async def _apply(shop: Shop, reading: Reading, since: datetime, known: list[Know
     async with shop.database.read() as connection:
         everyone = await doubts.rivals(connection, since, reading.begun_at)
         taken = await doubts.ours(connection, [job.upstream_job_id for job in reading.jobs])
+        sent = await doubts.prompts(connection, sorted(taken)) if any(each.by_prompt for each in everyone) else {}
     if len(everyone) > doubts.MOST:
         log.warning("too_many_doubts", doubts=len(everyone))
         return
@@ -122,7 +135,8 @@ async def _apply(shop: Shop, reading: Reading, since: datetime, known: list[Know
     free = tuple(job for job in reading.jobs if job.upstream_job_id not in taken)
     whole_since = reading.whole_since if listing.complete(reading, before) else None
     # Many doubts and a long list take seconds of CPU, in which a worker must go on beating.
-    seen = Seen(free, reading.begun_at, whole_since, reading.skew)
+    told = [(sent[job.upstream_job_id], job.prompt) for job in reading.jobs if job.upstream_job_id in sent]
+    seen = Seen(free, reading.begun_at, whole_since, reading.skew, verbatim=matching.verbatim(told))
     decision = await asyncio.to_thread(matching.decide, everyone, seen)
     for doubt, job in decision.matches:
         await discovery.discover(shop, doubt.job_id, doubt.number, job, Evidence.JOB_LIST)
@@ -130,7 +144,8 @@ async def _apply(shop: Shop, reading: Reading, since: datetime, known: list[Know
     latest = max((each.opened_at for each in known if each.upstream_job_id in shown), default=None)
     await _note_reading(shop, everyone, decision.absent, reading.begun_at if whole_since is not None else None)
     for doubt in decision.absent:
-        vouched = latest is not None and latest > doubt.opened_at
+        # By the last moment at which it can have been sent, which for most is the first one too.
+        vouched = latest is not None and latest > doubt.quiet_at - attempts.QUIET
         await _absent(shop, doubt, reading.begun_at, vouched=vouched)
 
 
@@ -170,4 +185,5 @@ async def _absent(shop: Shop, doubt: Doubt, begun_at: datetime, *, vouched: bool
                 await tx.execute(_attempt.update().where(mine).values(absent_at=begun_at))
             return
         job = await settlement.not_taken(tx, case, Evidence.NOT_LISTED, shop.unknown_wait_s)
+    traced.settled(shop, job, doubt.number, case.opened_at, Evidence.NOT_LISTED)
     await discovery.nudge(shop, job)

@@ -1,7 +1,8 @@
-"""Whether a checked order may come in: the team's pace, its policy, and its moderation, in this order.
+"""Whether a checked order may come in: the team's policy and its moderation, and the pace of what is made anew.
 
 Runs before anything is held; what it refuses has created nothing. A refusal by policy or moderation, and what a
-moderation allowed, goes into the audit log, without the prompt.
+moderation allowed, goes into the audit log, without the prompt. What was made before, or is being made, passes the
+policy and the moderation, and is no new generation: the pace is asked apart, by who would begin one.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,6 @@ class Admitted:
     """What came through: the parameters as the policy leaves them, and what is to be told or noted of it."""
 
     parameters: Parameters
-    standing: Standing | None = None
     #: For the audit log, in the order's own transaction.
     decision: Mapping[str, Any] | None = None
 
@@ -33,14 +33,30 @@ class Admitted:
 class Admit(Protocol):
     """How an order is looked at before it is accepted."""
 
-    async def __call__(self, model: Model, parameters: Parameters) -> Admitted:
-        """Let it through or raise."""
+    async def look(self, model: Model, parameters: Parameters) -> Admitted:
+        """Let it through as the policy leaves it, or raise."""
+
+    async def pace(self) -> Standing | None:
+        """Count a new generation; ``RateLimited`` when there were too many."""
+
+    async def give_back(self) -> None:
+        """Count it back: it came to no generation."""
 
 
-async def anyone(model: Model, parameters: Parameters) -> Admitted:
+class Anyone:
     """The house's own hands are held to no limit but the budget and the length of the queue."""
-    del model
-    return Admitted(parameters)
+
+    async def look(self, model: Model, parameters: Parameters) -> Admitted:
+        """Let everything through."""
+        del model
+        return Admitted(parameters)
+
+    async def pace(self) -> Standing | None:
+        """Count nothing."""
+        return None
+
+    async def give_back(self) -> None:
+        """Count nothing back."""
 
 
 @dataclass(frozen=True)
@@ -55,38 +71,48 @@ class Gate:
 
     def of(self, asker: recognition.Caller) -> Admit:
         """The look at this caller's orders."""
+        return _Asker(self, asker)
 
-        async def admit(model: Model, parameters: Parameters) -> Admitted:
-            return await self._admit(asker, model, parameters)
 
-        return admit
+@dataclass(frozen=True)
+class _Asker:
+    """One caller at the gate."""
 
-    async def _admit(self, asker: recognition.Caller, model: Model, parameters: Parameters) -> Admitted:
+    gate: Gate
+    asker: recognition.Caller
+
+    async def look(self, model: Model, parameters: Parameters) -> Admitted:
         """Raises ``ModelNotAllowed``, ``PolicyRefused``, ``RateLimited`` or ``Unavailable``."""
-        # The pace first: what is refused by policy is noted, and nobody may fill the log without limit.
-        standing = await self.rate.take(asker)
-        rate.require(standing)
+        rules = self.gate.policies.of(self.asker.team)
         try:
-            held = policy.apply(self.policies.of(asker.team), model, parameters)
+            held = policy.apply(rules, model, parameters)
         except errors.NotAllowed as refusal:
-            await self._note(asker, "order.refused", {"by": "policy", "model": model.api_id, "param": refusal.param})
+            await self._refuse({"by": "policy", "model": model.api_id, "param": refusal.param})
             raise
-        endpoint = self.policies.of(asker.team).moderation
+        endpoint = rules.moderation
         if endpoint is None:
-            return Admitted(held, standing)
-        decision = await self._ask(endpoint, asker, model, held)
+            return Admitted(held)
+        decision = await self._ask(endpoint, model, held)
         noted = {"by": "moderation", **moderation.note(decision, model.api_id)}
         if not decision.allowed:
-            await self._note(asker, "order.refused", noted)
+            await self._refuse(noted)
         moderation.require(decision)
-        return Admitted(held, standing, noted)
+        return Admitted(held, noted)
 
-    async def _ask(
-        self, endpoint: Moderation, asker: recognition.Caller, model: Model, parameters: Parameters
-    ) -> Decision:
-        answer = await self.outbound.post(
+    async def pace(self) -> Standing | None:
+        """As the protocol says."""
+        standing = await self.gate.rate.take(self.asker)
+        rate.require(standing)
+        return standing
+
+    async def give_back(self) -> None:
+        """As the protocol says."""
+        await self.gate.rate.give_back(self.asker)
+
+    async def _ask(self, endpoint: Moderation, model: Model, parameters: Parameters) -> Decision:
+        answer = await self.gate.outbound.post(
             endpoint.url,
-            moderation.question(model.api_id, parameters, asker.team.id),
+            moderation.question(model.api_id, parameters, self.asker.team.id),
             dict(moderation.HEADERS),
             timeout_s=endpoint.timeout_s,
             limit_bytes=moderation.ANSWER_BYTES_MAX,
@@ -95,14 +121,16 @@ class Gate:
             return moderation.decide(endpoint, answer.status, answer.body)
         return moderation.unanswered(endpoint, answer.value)
 
-    async def _note(self, asker: recognition.Caller, action: str, after: Mapping[str, Any]) -> None:
-        async with self.database.write() as tx:
+    async def _refuse(self, why: Mapping[str, Any]) -> None:
+        """Note a refusal. It counts as a generation, or anybody could fill the log without limit."""
+        await self.pace()
+        async with self.gate.database.write() as tx:
             await audit.note(
                 tx,
-                actor=f"key {asker.key.id}",
-                action=action,
-                subject=asker.key.id,
-                at=self.clock.now(),
-                team_id=asker.team.id,
-                after=after,
+                actor=f"key {self.asker.key.id}",
+                action="order.refused",
+                subject=self.asker.key.id,
+                at=self.gate.clock.now(),
+                team_id=self.asker.team.id,
+                after=why,
             )

@@ -18,12 +18,15 @@ from gateway import errors, ids
 from gateway.archive import keys, sidecar
 from gateway.images import picture
 from gateway.images.picture import Picture
-from gateway.jobs import claims, endings, record
+from gateway.jobs import adoption, claims, endings, record, traced
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Image, Job
 from gateway.jobs.states import Failure, State
+from gateway.reuse import entries
+from gateway.reuse.entries import Purged
 from gateway.storage import tables
+from gateway.telemetry.tracing import Kind
 from gateway.upstream import answers
 
 #: A copy that is not there is asked for this long, unless its own time is over sooner.
@@ -71,14 +74,19 @@ async def keep(shop: Shop, job_id: str) -> None:
     job = await claims.take_first(shop, waiting, State.ARCHIVING, now)
     if job is None:
         return
-    with structlog.contextvars.bound_contextvars(job_id=job.id):
+    with structlog.contextvars.bound_contextvars(job_id=job.id), traced.step(shop, job, "archive") as span:
         async with claims.held(shop, job):
             after = await _conclude(shop, job, await _round(shop, job))
-    if after is None:
-        return
+        traced.stands(span, after)
+        if after is not None:
+            await _announce(shop, after)
+
+
+async def _announce(shop: Shop, after: Job) -> None:
     if after.state is State.ARCHIVING:
         await shop.queue.step(Step.ARCHIVE, after)
         return
+    await _freshen(shop, after)
     _observe(shop, after)
     await shop.queue.ended(after)
 
@@ -108,7 +116,7 @@ async def _fetch(shop: Shop, job: Job, position: int, result: Mapping[str, Any])
     """One picture's fate this time: kept, gone, bad (bytes that are no picture), undelivered or unkept."""
     download = await shop.upstream.download(result["url"])
     if isinstance(download, answers.Gone):
-        return "gone"
+        return await _adopt(shop, job, position)
     if isinstance(download, answers.Undelivered):
         log.warning("picture_undelivered", job_id=job.id, position=position, reason=download.reason)
         return "undelivered"
@@ -120,6 +128,19 @@ async def _fetch(shop: Shop, job: Job, position: int, result: Mapping[str, Any])
         return "bad"
     try:
         await _store(shop, job, position, result.get("seed"), found, download.data)
+    except errors.ArchiveUnavailable as error:
+        log.warning("archive_unavailable", job_id=job.id, position=position, reason=error.message)
+        return "unkept"
+    return "kept"
+
+
+async def _adopt(shop: Shop, job: Job, position: int) -> str:
+    """The fate of a picture that the upstream has no more: the archive may have it without a row."""
+    try:
+        found = await adoption.find(shop.bucket, job, position)
+        if found is None:
+            return "gone"
+        await _store(shop, job, position, found.seed, found.picture, found.data)
     except errors.ArchiveUnavailable as error:
         log.warning("archive_unavailable", job_id=job.id, position=position, reason=error.message)
         return "unkept"
@@ -148,16 +169,31 @@ async def _store(shop: Shop, job: Job, position: int, seed: int | None, found: P
         sha256=found.sha256,
         seed=_seed(job, seed),
     )
-    await shop.bucket.put(key, data, found.content_type)
     beside = keys.sidecar(job.team_id, job.id, position, job.created_at)
-    await shop.bucket.put(beside, _sidecar(job, image), sidecar.CONTENT_TYPE)
+    with shop.traces.inner(Kind.CALL, "put picture", {"torii.position": position, "torii.bytes": len(data)}):
+        await shop.bucket.put(key, data, found.content_type)
+        await shop.bucket.put(beside, _sidecar(job, image), sidecar.CONTENT_TYPE)
     async with shop.database.write() as tx:
         # Two workers can only store the same bytes under the same key; the first one's row stands.
-        if await _lock(tx, job) and position not in await _archived(tx, job):
+        archiving = await _lock(tx, job)
+        if archiving and position not in await _archived(tx, job):
             await tx.execute(tables.images.insert().values(**vars(image), created_at=now))
+    if not archiving:
+        await _take_back(shop, job, key, beside)
     if job.results_expire_at is not None:
         margin_s = (job.results_expire_at - now).total_seconds()
         shop.metrics.archive_expiry_margin.labels(job.model).observe(max(margin_s, 0.0))
+
+
+async def _take_back(shop: Shop, job: Job, *placed: str) -> None:
+    """Delete what was put after its job was erased: whoever erased it could not know of it."""
+    erased = sa.select(_job.c.id).where(_job.c.id == job.id, _job.c.pictures_erased_at.is_not(None))
+    async with shop.database.read() as connection:
+        if (await connection.execute(erased)).first() is None:
+            return
+    log.warning("picture_of_an_erased_job", job_id=job.id)
+    for each in placed:
+        await shop.bucket.delete(each)
 
 
 def _seed(job: Job, told: int | None) -> int | None:
@@ -253,6 +289,18 @@ def _over(job: Job, gone_since_at: datetime | None, now: datetime) -> bool:
     if gone_since_at is None:
         return False
     return (job.results_expire_at is not None and now >= job.results_expire_at) or now - gone_since_at >= GONE_PATIENCE
+
+
+async def _freshen(shop: Shop, job: Job) -> None:
+    """Take older answers than this job's off the shelf; without that they would be given for a minute more."""
+    if job.state is not State.COMPLETED or job.fingerprint is None:
+        return
+    try:
+        async with shop.database.read() as connection:
+            placed = await entries.answered_by(connection, job.id)
+    except errors.StoreUnavailable:
+        return
+    await shop.shelf.forget([Purged(each.place, each.version - 1) for each in placed])
 
 
 def _observe(shop: Shop, job: Job) -> None:

@@ -34,6 +34,8 @@ class Doubt:
     unknown: bool
     #: The job of the list may be given to it now.
     ready: bool = True
+    #: Jobs that nobody remembers may be listed beside it, and its prompt was not to be reworded; see ``rescue``.
+    by_prompt: bool = False
 
 
 def _key(doubt: Doubt) -> tuple[str, int]:
@@ -51,6 +53,8 @@ class Seen:
     whole_since: datetime | None
     #: By how much the two clocks may differ after all.
     skew: timedelta
+    #: It shows prompts as they were sent, as far as jobs of ours can tell.
+    verbatim: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,20 @@ def _says(ours: str | None, shown: str | None) -> bool:
 
 
 def _blocked(doubt: Doubt, left: Iterable[Listed], seen: Seen) -> bool:
-    """Whether some job could be its own after all; its prompt does not count, since the upstream may rewrite it."""
-    return any(_fits(doubt, job, seen) for job in left)
+    """Whether some job could be its own after all; its prompt does not count, since the upstream may rewrite it.
+
+    After a restore jobs of others' orders are listed that no record has, and would block for ever: there a prompt tells
+    them apart, if this list is seen to show prompts as they were sent.
+    """
+    by_prompt = doubt.by_prompt and seen.verbatim
+    ours = _words(doubt.prompt)
+    return any(_fits(doubt, job, seen) and not (by_prompt and not _says(ours, _words(job.prompt))) for job in left)
+
+
+def verbatim(prompts: Iterable[tuple[str | None, str | None]]) -> bool:
+    """Whether a list shows prompts as they were sent: by those sent and shown of jobs that are surely ours."""
+    pairs = [(_words(sent), _words(shown)) for sent, shown in prompts]
+    return bool(pairs) and all(sent is not None and shown is not None and _says(sent, shown) for sent, shown in pairs)
 
 
 def _absent(doubt: Doubt, seen: Seen) -> bool:

@@ -3,14 +3,20 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from redis.asyncio import Redis
+
 from gateway.archive.bucket import Bucket
 from gateway.clock import Clock
 from gateway.images.catalogue import Catalogue
 from gateway.jobs.forecasts import Forecasts
+from gateway.jobs.library import Library
 from gateway.jobs.queue import Queue
+from gateway.reuse.shelf import Shelf
 from gateway.settings.keyring import DerivedKey
 from gateway.storage.database import Database
+from gateway.telemetry import tracing
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Traces
 from gateway.upstream.client import Upstream
 from gateway.upstream.pacer import Pacer
 from gateway.webhooks.addresses import Network
@@ -25,8 +31,10 @@ class Counter:
     catalogue: Catalogue
     queue: Queue
     clock: Clock
+    library: Library
     #: Networks that are not public and that webhooks may reach (``TORII_WEBHOOK_ALLOW_NETS``).
     webhook_nets: tuple[Network, ...] = ()
+    traces: Traces = tracing.OFF
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,12 @@ class Shop:
     catalogue: Catalogue
     queue: Queue
     clock: Clock
+    redis: Redis
     metrics: Metrics
     upstream: Upstream
     pacer: Pacer
     bucket: Bucket
+    shelf: Shelf
     courier: Courier
     #: Jobs in flight upstream across all workers (``TORII_UPSTREAM_CONCURRENCY``).
     concurrency: int
@@ -66,4 +76,5 @@ class Shop:
     exclusive: bool
     #: Where the upstream may call, each attempt's token to follow; none when it is not asked to.
     hook_base: str | None
+    traces: Traces = tracing.OFF
     forecasts: Forecasts = field(default_factory=Forecasts)

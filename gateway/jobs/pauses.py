@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import states
 from gateway.jobs.states import State
-from gateway.storage import schema, tables
+from gateway.storage import database, schema, tables
 from gateway.storage.columns import Moment
 
 _pause = tables.pauses
@@ -115,11 +115,8 @@ def _of_job() -> sa.ColumnElement[bool]:
 
 
 async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> None:
-    if tx.dialect.name == "postgresql":
-        # A long line takes longer than a transaction may; each statement has its limit still.
-        setting = "transaction_timeout"
-        known = sa.func.current_setting(setting, True).is_not(None)
-        await tx.execute(sa.select(sa.func.set_config(setting, "0", True)).where(known))
+    # A long line takes longer than a transaction may.
+    await database.take_long(tx)
     # What another pause that is still in force began to hold is pushed at the end of that one.
     other = sa.select(sa.func.min(_pause.c.since_at)).where(_of_job()).correlate(_job).scalar_subquery()
     account = sa.select(_account.c.held_since_at).scalar_subquery()
@@ -128,18 +125,24 @@ async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> Non
         _moment(at),
     )
     start = sa.case((_job.c.created_at > over.since_at, _job.c.created_at), else_=_moment(over.since_at))
-    pushed = _least(
-        _later(tx, _job.c.queue_deadline_at, start, end),
-        _later(tx, _job.c.created_at, _moment(at), _moment(at + states.LONGEST_QUEUE)),
-    )
-    push = _job.update().where(_job.c.state == State.QUEUED, end > start).values(queue_deadline_at=pushed)
+    longest = _later(tx, _job.c.created_at, _moment(at), _moment(at + states.LONGEST_QUEUE))
+    held = sa.and_(_job.c.state == State.QUEUED, end > start)
     if over.scope is Scope.MODEL:
-        push = push.where(_job.c.model == over.subject)
+        held = sa.and_(held, _job.c.model == over.subject)
     teams = sa.select(tables.teams.c.id)
     if over.scope is Scope.TEAM:
         teams = teams.where(tables.teams.c.id == over.subject)
+    pushes = [
+        # A follower's own deadline is kept aside as long as it follows.
+        _job.update().where(held, follows).values({deadline.name: _least(_later(tx, deadline, start, end), longest)})
+        for follows, deadline in (
+            (_job.c.follows.is_(None), _job.c.queue_deadline_at),
+            (_job.c.follows.is_not(None), _job.c.follows_until),
+        )
+    ]
     for team_id in (await tx.execute(teams)).scalars().all():
-        await tx.execute(push.where(_job.c.team_id == team_id))
+        for push in pushes:
+            await tx.execute(push.where(_job.c.team_id == team_id))
 
 
 def _moment(at: datetime) -> sa.ColumnElement[datetime]:

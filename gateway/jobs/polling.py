@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import account, claims, endings, line, pace, record, schedule
+from gateway.jobs import account, claims, endings, line, pace, record, schedule, traced
 from gateway.jobs.line import Turn
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
@@ -60,10 +60,11 @@ async def _take_turn(shop: Shop, turn: Turn, due: int) -> None:
     if claimed is None or claimed.upstream_job_id is None:
         await pace.give_back(shop, stalled=turn.stalled)
         return
-    with structlog.contextvars.bound_contextvars(job_id=claimed.id):
+    with structlog.contextvars.bound_contextvars(job_id=claimed.id), traced.step(shop, claimed, "poll") as span:
         async with claims.held(shop, claimed):
             reading = await shop.upstream.poll(claimed.upstream_job_id)
             after = await _note(shop, claimed, reading)
+        traced.answered(span, reading, after)
         if after is not None:
             await _announce(shop, after)
 

@@ -1,5 +1,8 @@
 """Nudges to the workers through arq. A nudge carries an id and is only a hint: the row was committed before it.
 
+Whoever has committed a job's next step or end says so here, so this is also where those who wait for the job hear of it
+(``waiting_room``): by a message that nobody may hear, and nobody needs.
+
 The one module of the house that knows arq. A nudge that cannot be sent is forgotten: the sweep finds what was not
 nudged. An arq id that is still queued or running is dropped silently, so each id carries a number that grows.
 """
@@ -8,7 +11,8 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -19,11 +23,22 @@ from redis.exceptions import RedisError
 from gateway import ids
 from gateway.jobs.record import Job
 from gateway.storage import keyspace
+from gateway.telemetry import tracing
+from gateway.telemetry.tracing import Kind, Traces
 
 #: A caller's answer never waits longer than this for a hint to be sent.
 SEND_TIMEOUT_S = 1.0
 #: As fine as arq's own looking at its queue.
 _LOOK_TICKS_PER_S = 20
+#: What a span says of each (OpenTelemetry's words for messages).
+_NUDGE: Final = MappingProxyType(
+    {
+        "messaging.system": "redis",
+        "messaging.destination.name": keyspace.QUEUE,
+        "messaging.operation.name": "nudge",
+        "messaging.operation.type": "send",
+    }
+)
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +74,7 @@ class Queue:
     """The line to the workers."""
 
     redis: ArqRedis
+    traces: Traces = tracing.OFF
 
     async def submit(self, hint: str | None = None, at: datetime | None = None) -> None:
         """Say that a queued job may be taken, now or at a moment; nudges of one ``hint`` collapse into one."""
@@ -69,17 +85,28 @@ class Queue:
         await self._send(Step.DELIVER, f"deliver:{hint or ids.base62(12)}", None)
 
     async def ended(self, job: Job) -> None:
-        """Say that a job's end is to be told, if it is."""
+        """Say that a job's end is to be told, if it is; and to those who wait for it, that it came."""
+        told = [self.changed(job.id)]
         if job.event_id is not None:
-            await self.deliver(hint=job.event_id)
+            told.append(self.deliver(hint=job.event_id))
+        await asyncio.gather(*told)
+
+    async def changed(self, job_id: str) -> None:
+        """Say to those who wait for a job that it looks different now."""
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self.redis.publish(keyspace.CHANGED, job_id)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("change_not_told", reason=type(error).__name__)
 
     async def evidence(self, hint: str) -> None:
         """Say that evidence may be looked for; nudges of one ``hint`` collapse into one."""
         await self._send(Step.EVIDENCE, f"evidence:{hint}", None)
 
     async def step(self, step: Step, job: Job) -> None:
-        """Say that a job's next step may be taken when it is due."""
-        await self._send(step, f"{job.id}:{job.attempt}:{step}:{job.nudges}", job.due_at, job.id)
+        """Say that a job's next step may be taken when it is due, and to those who wait for it, that it goes on."""
+        name = f"{job.id}:{job.attempt}:{step}:{job.nudges}"
+        await asyncio.gather(self.changed(job.id), self._send(step, name, job.due_at, job.id))
 
     async def look(self, job_id: str, at: datetime) -> None:
         """Say that some running job may be looked at from a moment on; nudges for about the same one collapse."""
@@ -88,14 +115,16 @@ class Queue:
         await self._send(Step.POLL, f"look:{tick}", later, job_id)
 
     async def _send(self, step: Step, name: str, at: datetime | None, *arguments: str) -> None:
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self.redis.enqueue_job(step, *arguments, _job_id=keyspace.PREFIX + name, _defer_until=at)
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("nudge_not_sent", step=step, reason=type(error).__name__)
+        with self.traces.inner(Kind.MESSAGE, f"nudge {step}", _NUDGE) as span:
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self.redis.enqueue_job(step, *arguments, _job_id=keyspace.PREFIX + name, _defer_until=at)
+            except (RedisError, OSError, TimeoutError) as error:
+                span.failed(type(error).__name__)
+                log.warning("nudge_not_sent", step=step, reason=type(error).__name__)
 
 
-def open(redis: Redis) -> Queue:
+def open(redis: Redis, traces: Traces = tracing.OFF) -> Queue:
     """The line over an open Redis connection."""
     return Queue(
         ArqRedis(
@@ -103,5 +132,6 @@ def open(redis: Redis) -> Queue:
             job_serializer=encode,
             job_deserializer=decode,
             default_queue_name=keyspace.QUEUE,
-        )
+        ),
+        traces,
     )

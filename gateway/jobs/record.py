@@ -54,6 +54,21 @@ class Job:
     error_message: str | None
     resubmitted_at: datetime | None = None
     webhook_url: str | None = None
+    trace_parent: str | None = None
+    #: The request's print in its own team; none for one whose answer is not to be kept.
+    fingerprint: str | None = None
+    #: The job whose pictures it waits for, or had, in place of its own.
+    follows: str | None = None
+    #: While it follows, the moment after which its caller no longer waits for a start.
+    follows_until: datetime | None = None
+    #: The job whose pictures it was given at once.
+    reused_from: str | None = None
+    #: The batch that it is of, and its place there.
+    batch_id: str | None = None
+    batch_index: int | None = None
+    #: Since when its pictures, and what it was asked for, are not kept any more.
+    pictures_erased_at: datetime | None = None
+    prompt_erased_at: datetime | None = None
     #: The event that the very change which gave this value wrote; not a column.
     event_id: str | None = None
 

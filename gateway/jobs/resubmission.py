@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import errors
 from gateway.admission import policy
 from gateway.admission.policy import OnUnknown
-from gateway.jobs import balance, discovery, settlement, verdicts
+from gateway.jobs import attempts, balance, discovery, settlement, verdicts
 from gateway.jobs.bearing import Bearing
 from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Shop
@@ -45,6 +45,8 @@ async def look(shop: Shop) -> None:
             .where(
                 _attempt.c.outcome == Outcome.UNKNOWN,
                 _attempt.c.quiet_at <= now,
+                # It may have been sent once more already, in the time that the record has lost.
+                _attempt.c.reason.is_distinct_from(attempts.RESTORED),
                 _job.c.state == State.SUBMISSION_UNKNOWN,
                 _job.c.attempt == _attempt.c.number,
                 _job.c.resubmitted_at.is_(None),

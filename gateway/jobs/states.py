@@ -48,6 +48,8 @@ class Failure(StrEnum):
     MODEL_WITHDRAWN = "model_withdrawn"
     #: Its hold no longer covers what it may cost, or nobody knows what that is.
     PRICE_BLOCKED = "price_blocked"
+    #: The job that it followed was taken back, and its own budget did not cover it.
+    BUDGET_EXHAUSTED = "budget_exhausted"
     #: Its caller took it back before it was sent.
     CANCELLED = "cancelled"
 
@@ -73,6 +75,15 @@ WAYS: Final = MappingProxyType(
     }
 )
 
+#: The ways of a job that follows another's. Its row stays ``queued`` until the other ends, and it ends with it; one
+#: that failed with it as ``submission_unknown`` completes with it too, if the other is found after all.
+WAYS_FOLLOWING: Final = MappingProxyType(
+    {
+        State.QUEUED: frozenset({State.COMPLETED, State.FAILED, State.CANCELLED}),
+        State.FAILED: frozenset({State.COMPLETED}),
+    }
+)
+
 _WIRE: Final = MappingProxyType(
     {
         State.QUEUED: "pending",
@@ -94,6 +105,7 @@ UNCHARGED: Final = frozenset(
         Failure.EXPIRED,
         Failure.MODEL_WITHDRAWN,
         Failure.PRICE_BLOCKED,
+        Failure.BUDGET_EXHAUSTED,
         Failure.CANCELLED,
     }
 )

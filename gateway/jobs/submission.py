@@ -11,11 +11,12 @@ import structlog
 from gateway import errors
 from gateway.images import parameters
 from gateway.images.model import Model
-from gateway.jobs import account, attempts, booking, claims, endings, hooks, pace, pricing
+from gateway.jobs import account, attempts, booking, claims, endings, hooks, pace, pricing, traced
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure
 from gateway.ledger import book
+from gateway.telemetry.tracing import Span
 from gateway.upstream import answers, client, pacer
 from gateway.upstream.answers import Refusal
 
@@ -54,17 +55,19 @@ async def submit(shop: Shop) -> None:
 
 async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
     """Send the claimed job; false if it was ended instead."""
-    async with claims.held(shop, job):
-        model = next((model for model in shop.catalogue if model.api_id == job.model), None)
-        if model is None:
-            await _withdraw(shop, job, Failure.MODEL_WITHDRAWN, f"the model {job.model} is no longer offered")
-            return False
-        if objection := await _objection(shop, job, model):
-            await _withdraw(shop, job, *objection)
-            return False
-        # There may be more: the next one's claim need not wait for this one's answer.
-        await shop.queue.submit(hint=f"after:{job.claim}")
-        await _send(shop, job, model, begun_s)
+    traced.waited(shop, job)
+    with traced.step(shop, job, "submit") as span:
+        async with claims.held(shop, job):
+            model = next((model for model in shop.catalogue if model.api_id == job.model), None)
+            if model is None:
+                await _withdraw(shop, job, Failure.MODEL_WITHDRAWN, f"the model {job.model} is no longer offered")
+                return False
+            if objection := await _objection(shop, job, model):
+                await _withdraw(shop, job, *objection)
+                return False
+            # There may be more: the next one's claim need not wait for this one's answer.
+            await shop.queue.submit(hint=f"after:{job.claim}")
+            await _send(shop, job, model, begun_s, span)
     return True
 
 
@@ -92,7 +95,7 @@ async def _answers_again(shop: Shop) -> bool:
     return False
 
 
-async def _send(shop: Shop, job: Job, model: Model, begun_s: float) -> None:
+async def _send(shop: Shop, job: Job, model: Model, begun_s: float, span: Span) -> None:
     body = parameters.upstream_body(model, job.parameters)
     token = await _hook(shop, body)
     answer: answers.Submission
@@ -109,8 +112,10 @@ async def _send(shop: Shop, job: Job, model: Model, begun_s: float) -> None:
             answer = answers.Refused(Refusal.NOT_SENT)
         else:
             answer = hooks.answered(await _post(shop, opened, model, body, until_s), token)
-    if await booking.book(shop, job.id, job.attempt, answer, job.claim) is None:
+    booked = await booking.book(shop, job.id, job.attempt, answer, job.claim)
+    if booked is None:
         await claims.give_back(shop, job)
+    traced.answered(span, answer, booked)
 
 
 async def _hook(shop: Shop, body: dict[str, object]) -> hooks.Token | None:
@@ -143,4 +148,5 @@ async def _withdraw(shop: Shop, job: Job, failure: Failure, message: str) -> Non
         if ended is not None:
             await claims.give_turn_back(tx, job)
             await book.release(tx, await book.find(tx, job.id, job.attempt), now)
+    shop.traces.note(traced.ANSWER, "withdrawn")
     log.info("withdrawn", job_id=job.id, model=job.model, reason=failure)

@@ -14,26 +14,32 @@ import structlog
 from gateway.jobs import (
     account,
     attempts,
+    batch_sweep,
     booking,
     claims,
     delivery_sweep,
     endings,
+    erasure_sweep,
     evidence,
+    handing,
     idempotency,
     liveness,
     outcomes,
     pauses,
     record,
+    repeats,
+    reuse_sweep,
     settlement,
     states,
+    traced,
 )
 from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.queue import Step
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
-from gateway.ledger import book
-from gateway.storage import tables
+from gateway.reuse import flights
+from gateway.storage import repeat_tables, reuse_tables, tables
 from gateway.upstream import answers
 from gateway.upstream.answers import Refusal
 
@@ -94,10 +100,12 @@ async def overdue(shop: Shop) -> None:
 async def queue_deadlines(shop: Shop) -> None:
     """End queued jobs that nobody waits for any more, and give their holds back.
 
-    One that a pause holds waits on, but never longer than a day.
+    One that a pause holds waits on, but never longer than a day. One that follows another waits while that one waits.
     """
+    now = shop.clock.now()
     async with shop.database.read() as connection:
-        late = [record.job(row) for row in await connection.execute(past_deadline(shop.clock.now()))]
+        late = [record.job(row) for row in await connection.execute(past_deadline(now))]
+        late += [record.job(row) for row in await connection.execute(following_past_deadline(now))]
     for job in late:
         await _time_out(shop, job)
 
@@ -110,10 +118,33 @@ def past_deadline(now: datetime) -> sa.Select[Any]:
             _job.c.state == State.QUEUED,
             # No deadline is later than a day, so the index of deadlines finds those that no pause holds any longer too.
             _job.c.queue_deadline_at <= now,
-            sa.or_(_job.c.created_at <= now - states.LONGEST_QUEUE, sa.not_(pauses.holds())),
+            _forgotten(now),
         )
         .limit(_AT_ONCE)
     )
+
+
+def following_past_deadline(now: datetime) -> sa.Select[Any]:
+    """The jobs that nobody waits for any more and whose leader was not sent yet, as a statement."""
+    flight, leader = reuse_tables.flights, _job.alias("leader")
+    return (
+        sa.select(_job)
+        .join_from(flight, leader, leader.c.id == flight.c.leader_job_id)
+        .join(_job, _job.c.follows == leader.c.id)
+        .where(
+            flight.c.closed_at.is_(None),
+            leader.c.state == State.QUEUED,
+            _job.c.state == State.QUEUED,
+            _job.c.follows_until <= now,
+            _forgotten(now),
+        )
+        .limit(_AT_ONCE)
+    )
+
+
+def _forgotten(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a late job of the row waits by nobody's order."""
+    return sa.or_(_job.c.created_at <= now - states.LONGEST_QUEUE, sa.not_(pauses.holds()))
 
 
 async def released(shop: Shop) -> None:
@@ -133,13 +164,34 @@ async def released(shop: Shop) -> None:
 async def _time_out(shop: Shop, job: Job) -> None:
     now = shop.clock.now()
     failure = Failure.EXPIRED if now - job.created_at >= states.LONGEST_QUEUE else Failure.QUEUE_TIMEOUT
+    heir_id: str | None = None
     async with shop.database.write() as tx:
+        if job.follows is not None and not await flights.leave(tx, job.id):
+            return
         ended = await endings.fail(tx, job, failure, "it could not be started in time; nothing was charged", now)
-        if ended is not None:
-            await book.release(tx, await book.find(tx, job.id, ended.attempt), now)
-            log.info("queue_timeout", job_id=job.id, team_id=job.team_id)
+        if ended is not None and job.follows is None:
+            heir_id = await handing.over(tx, ended, now)
     if ended is not None:
+        log.info("queue_timeout", job_id=job.id, team_id=job.team_id)
         await shop.queue.ended(ended)
+    if heir_id is not None:
+        await shop.queue.submit(hint=f"heir:{heir_id}")
+
+
+async def stranded_flights(shop: Shop) -> None:
+    """End, or hand on, flights whose leader was ended by the release before this one, which knows of none."""
+    async with shop.database.read() as connection:
+        leaders = await flights.stranded(connection, sorted(states.ENDED))
+    for leader_id in leaders:
+        now = shop.clock.now()
+        async with shop.database.write() as tx:
+            row = (await tx.execute(sa.select(_job).where(_job.c.id == leader_id).with_for_update())).one()
+            leader = record.job(row)
+            if leader.state is State.CANCELLED or leader.error_code in endings.LEAVES:
+                await handing.without_hold(tx, leader, now)
+            elif leader.state in states.ENDED:
+                await endings.landed(tx, leader, now)
+        log.warning("flight_was_stranded", job_id=leader_id)
 
 
 def dead_workers(watch: liveness.Watch) -> Callable[[Shop], Awaitable[None]]:
@@ -215,15 +267,19 @@ async def unknowns(shop: Shop) -> None:
     async with shop.database.read() as connection:
         rows = await connection.execute(
             sa.select(_attempt.c.job_id, _attempt.c.number).where(
-                _attempt.c.outcome == Outcome.UNKNOWN, _attempt.c.opened_at < now - outcomes.SETTLED_AFTER
+                _attempt.c.outcome == Outcome.UNKNOWN,
+                # Not by its opening: what a restore put in doubt may have been sent long after that.
+                _attempt.c.quiet_at < now - outcomes.SETTLED_AFTER + attempts.QUIET,
             )
         )
         old = rows.all()
     for attempt in old:
         async with shop.database.write() as tx:
             case = await settlement.quiet(tx, attempt.job_id, attempt.number, now)
-            if case is not None:
-                await settlement.conclude(tx, case, settlement.Verdict.CHARGED, Evidence.TIME)
+            if case is None:
+                continue
+            job = await settlement.conclude(tx, case, settlement.Verdict.CHARGED, Evidence.TIME)
+        traced.settled(shop, job, attempt.number, case.opened_at, Evidence.TIME)
 
 
 async def look_for_evidence(shop: Shop) -> None:
@@ -256,6 +312,16 @@ async def old_keys(shop: Shop) -> None:
             await idempotency.forget_old(tx, shop.clock.now())
 
 
+async def old_claims(shop: Shop) -> None:
+    """Forget which orders' answers may not have arrived, once no repeat of theirs can come any more."""
+    row, before = repeat_tables.unanswered, shop.clock.now() - repeats.LIFE
+    async with shop.database.read() as connection:
+        oldest = (await connection.execute(sa.select(sa.func.min(row.c.created_at)))).scalar_one()
+    if oldest is not None and oldest <= before:
+        async with shop.database.write() as tx:
+            await repeats.forget_old(tx, shop.clock.now())
+
+
 #: Each sweep by the name that its metric carries; ``dead_workers`` is added by the worker, which has the watch.
 ALL: Final = MappingProxyType(
     {
@@ -263,12 +329,21 @@ ALL: Final = MappingProxyType(
         "overdue": overdue,
         "released": released,
         "queue_deadlines": queue_deadlines,
+        "stranded_flights": stranded_flights,
         "stuck": stuck,
         "unknowns": unknowns,
         "evidence": look_for_evidence,
         "breakers": breakers,
         "old_keys": old_keys,
+        "old_claims": old_claims,
         "deliveries": delivery_sweep.deliveries,
         "old_deliveries": delivery_sweep.old_deliveries,
+        "hits": reuse_sweep.take_over_hits,
+        "old_hit_batches": reuse_sweep.old_hit_batches,
+        "old_flights": reuse_sweep.old_flights,
+        "expired_entries": reuse_sweep.expired_entries,
+        "batches": batch_sweep.finish,
+        "erasures": erasure_sweep.erasures,
+        "retention": erasure_sweep.over_time,
     }
 )

@@ -53,12 +53,14 @@ def render(
         "state": job.state.value,
         "model": job.model,
         "createdAt": rfc3339_ms(job.created_at),
-        "cached": False,
+        "cached": job.reused_from is not None,
     }
     if job.details is not None:
         body["torii"] = {"metadata": job.details}
     if job.state is State.COMPLETED:
         body |= _pictures(job, images, frame, now)
+    if job.pictures_erased_at is not None:
+        body["erasedAt"] = rfc3339_ms(job.pictures_erased_at)
     error = _error(job, frame, now)
     if error is not None:
         body["error"] = error
@@ -120,6 +122,9 @@ def _error(job: Job, frame: Frame, now: datetime) -> dict[str, Any] | None:
 
 def _retry_safe(job: Job) -> bool:
     """Whether ordering again cannot pay twice: nothing was spent, and nothing is in doubt."""
+    if job.follows is not None:
+        # Nothing was charged for it; only its leader's doubt may still bring the picture.
+        return job.error_code != Failure.SUBMISSION_UNKNOWN
     if job.error_code == Failure.SUBMISSION_UNKNOWN:
         return job.cost_micros == 0 and job.resubmitted_at is None
     return job.error_code in states.UNCHARGED and job.resubmitted_at is None

@@ -4,8 +4,10 @@ Entries are only ever added. An entry of a job is unique by (job, attempt, kind)
 instead of moving money twice. Opens no transaction and decides no state: the story of the job does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -19,6 +21,7 @@ from gateway.storage import statements, tables
 log = structlog.get_logger(__name__)
 
 
+_ROWS_AT_ONCE = 200
 #: Built once, its values given beside it.
 _ENTRY = tables.ledger_entries.insert()
 
@@ -52,15 +55,20 @@ async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> int | None:
     of any number of holds at once exactly those that fit are taken. The team's row is among them and is locked first,
     so whatever other keys of the same chain hold is committed, and read, or waits for this hold.
     """
-    payer = opened.payer
+    return await hold_all(tx, [opened], at)
+
+
+async def hold_all(tx: AsyncConnection, opened: Sequence[Hold], at: datetime) -> int | None:
+    """As ``hold``, for several holds of one key in the same windows: all of them within the budgets, or none."""
+    payer, windows = opened[0].payer, opened[0].windows
     limits = await budgets.of(tx, payer.team_id, payer.key_id)
-    used = await _post(tx, opened, Kind.HOLD, opened.amount_micros, at)
+    used = await _post_all(tx, [(each, each.amount_micros) for each in opened], Kind.HOLD, at)
     if not limits:
         return None
     if any(each.key_id for each in limits):
-        used = dict(await budgets.used(tx, limits, opened.windows, payer.key_id))
-    standings = budgets.stand(limits, opened.windows, used)
-    budgets.require(standings, opened.amount_micros)
+        used = dict(await budgets.used(tx, limits, windows, payer.key_id))
+    standings = budgets.stand(limits, windows, used)
+    budgets.require(standings, sum(each.amount_micros for each in opened))
     for passed in await budgets.warn(tx, standings):
         log.warning(
             "budget_soft_limit_passed",
@@ -109,6 +117,16 @@ async def renew(tx: AsyncConnection, held: Hold, at: datetime) -> Hold:
     return following
 
 
+async def move(tx: AsyncConnection, held: Hold, job_id: str, key_id: str, at: datetime) -> Hold:
+    """Let another job of the team have the hold, in the same windows: its first attempt's, and its key's."""
+    payer = Payer(held.payer.team_id, key_id, held.payer.model)
+    moved = Hold(payer, job_id, 1, held.amount_micros, held.windows)
+    await release(tx, held, at)
+    # As in ``renew``, no budget is asked: it is the same amount of the same team.
+    await _post(tx, moved, Kind.HOLD, moved.amount_micros, at)
+    return moved
+
+
 async def refund(tx: AsyncConnection, held: Hold, amount_micros: int, at: datetime) -> None:
     """Book what came back of the attempt's charge."""
     await _post(tx, held, Kind.REFUND, amount_micros, at)
@@ -128,26 +146,25 @@ async def _post(
     tx: AsyncConnection, held: Hold | Correction, kind: Kind, amount_micros: int, at: datetime, note: str | None = None
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """Write the entry and move the sums; the balances as they are now: (spent, held) by (key, period)."""
-    effect = entries.effect(kind, amount_micros)
-    payer = held.payer
-    await tx.execute(
-        _ENTRY,
-        {
-            "id": ids.entry(),
-            "team_id": payer.team_id,
-            "key_id": payer.key_id,
-            "model": payer.model,
-            "job_id": held.job_id,
-            "attempt": held.attempt if isinstance(held, Hold) else None,
-            "kind": kind,
-            "amount_micros": amount_micros,
-            "day": held.windows.day,
-            "month": held.windows.month,
-            "reference": held.reference if isinstance(held, Correction) else None,
-            "note": note,
-            "created_at": at,
-        },
-    )
+    return await _post_all(tx, [(held, amount_micros)], kind, at, note)
+
+
+async def _post_all(
+    tx: AsyncConnection,
+    posted: Sequence[tuple[Hold | Correction, int]],
+    kind: Kind,
+    at: datetime,
+    note: str | None = None,
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """As ``_post``, for several of one key in the same windows; the sums are moved once."""
+    payer, windows = posted[0][0].payer, posted[0][0].windows
+    for start in range(0, len(posted), _ROWS_AT_ONCE):
+        # By and by, so that nobody is taken for stalled while its rows are made up.
+        some = posted[start : start + _ROWS_AT_ONCE]
+        rows = [_entry(held, kind, amount_micros, at, note) for held, amount_micros in some]
+        # One row is not sent as if there were many: it is what each order and each answer posts.
+        await tx.execute(_ENTRY, rows if len(rows) > 1 else rows[0])
+    effects = [(held.payer.model, entries.effect(kind, amount_micros)) for held, amount_micros in posted]
     balances = await statements.upsert(
         tx,
         tables.balances,
@@ -156,11 +173,11 @@ async def _post(
                 "team_id": payer.team_id,
                 "key_id": key_id,
                 "period": period,
-                "held_micros": effect.held_micros,
-                "spent_micros": effect.spent_micros,
+                "held_micros": sum(effect.held_micros for _, effect in effects),
+                "spent_micros": sum(effect.spent_micros for _, effect in effects),
             }
             for key_id in {"", payer.key_id}  # an entry of the team alone has no key
-            for period in held.windows.periods
+            for period in windows.periods
         ],
         add=("held_micros", "spent_micros"),
     )
@@ -170,11 +187,31 @@ async def _post(
         [
             {
                 "team_id": payer.team_id,
-                "model": payer.model,
-                "charged_micros": effect.charged_micros,
-                "refunded_micros": effect.refunded_micros,
+                "model": model,
+                "charged_micros": sum(effect.charged_micros for of, effect in effects if of == model),
+                "refunded_micros": sum(effect.refunded_micros for of, effect in effects if of == model),
             }
+            for model in {of for of, _ in effects}
         ],
         add=("charged_micros", "refunded_micros"),
     )
     return {(row.key_id, row.period): (row.spent_micros, row.held_micros) for row in balances}
+
+
+def _entry(held: Hold | Correction, kind: Kind, amount_micros: int, at: datetime, note: str | None) -> dict[str, Any]:
+    payer = held.payer
+    return {
+        "id": ids.entry(),
+        "team_id": payer.team_id,
+        "key_id": payer.key_id,
+        "model": payer.model,
+        "job_id": held.job_id,
+        "attempt": held.attempt if isinstance(held, Hold) else None,
+        "kind": kind,
+        "amount_micros": amount_micros,
+        "day": held.windows.day,
+        "month": held.windows.month,
+        "reference": held.reference if isinstance(held, Correction) else None,
+        "note": note,
+        "created_at": at,
+    }

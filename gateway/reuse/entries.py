@@ -163,9 +163,25 @@ async def purge_object(tx: AsyncConnection, object_key: str) -> list[Purged]:
     return await _delete(tx, _entry.c.job_id.in_(owners), AT_ONCE)
 
 
+async def any_expired(connection: AsyncConnection, now: datetime) -> bool:
+    """Whether there are entries whose time is over."""
+    over = sa.select(_entry.c.job_id).where(_entry.c.expires_at <= now).limit(1)
+    return (await connection.execute(over)).first() is not None
+
+
 async def expire(tx: AsyncConnection, now: datetime, at_most: int = AT_ONCE) -> list[Purged]:
     """Take away entries whose time is over. They are not found anyway; this only keeps the table small."""
     return await _delete(tx, _entry.c.expires_at <= now, at_most)
+
+
+async def answered_by(connection: AsyncConnection, job_id: str) -> list[Purged]:
+    """Where that job, or one that followed it, answers from now on, with the entries' versions."""
+    rows = await connection.execute(
+        sa.select(_entry.c.scope, _entry.c.fingerprint, _entry.c.version)
+        .join_from(_job, _entry, _entry.c.job_id == _job.c.id)
+        .where(sa.or_(_job.c.id == job_id, _job.c.follows == job_id))
+    )
+    return [Purged(Place(row.scope, row.fingerprint), row.version) for row in rows]
 
 
 async def checked(tx: AsyncConnection, place: Place, version: int, at: datetime) -> None:

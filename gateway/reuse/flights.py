@@ -34,6 +34,9 @@ REMEMBER: Final = timedelta(days=7)
 #: Each round lost means that another opened and closed a whole flight meanwhile.
 _ROUNDS: Final = 20
 
+#: A transaction must not last.
+_FORGOTTEN_AT_ONCE: Final = 1000
+
 _flight = reuse_tables.flights
 _job = tables.jobs
 _key = tables.api_keys
@@ -179,9 +182,16 @@ async def stranded(connection: AsyncConnection, ended: Sequence[str], at_most: i
     return [row.leader_job_id for row in rows]
 
 
+async def any_old(connection: AsyncConnection, now: datetime) -> bool:
+    """Whether there are flights that closed long ago."""
+    old = sa.select(_flight.c.id).where(_flight.c.closed_at < now - REMEMBER).limit(1)
+    return (await connection.execute(old)).first() is not None
+
+
 async def forget_old(tx: AsyncConnection, now: datetime) -> int:
-    """Delete flights that closed long ago; how many there were."""
-    return (await tx.execute(_flight.delete().where(_flight.c.closed_at < now - REMEMBER))).rowcount
+    """Delete flights that closed long ago, a thousand at most; how many there were."""
+    old = sa.select(_flight.c.id).where(_flight.c.closed_at < now - REMEMBER).limit(_FORGOTTEN_AT_ONCE)
+    return (await tx.execute(_flight.delete().where(_flight.c.id.in_(old)))).rowcount
 
 
 async def _insert(tx: AsyncConnection, place: Place, job_id: str, now: datetime) -> sa.Row[Any] | None:

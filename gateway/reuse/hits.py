@@ -27,6 +27,9 @@ EVERY_S: Final = 2.0
 #: A batch's row outlives every copy of Redis that could still hold the batch.
 REMEMBER: Final = timedelta(days=30)
 
+#: A transaction must not last.
+_FORGOTTEN_AT_ONCE: Final = 1000
+
 _batch = reuse_tables.hit_batches
 _saving = reuse_tables.savings
 #: What SQL can add up; more than this in one field was not counted by us.
@@ -34,6 +37,7 @@ _COUNT_MAX: Final = 2**53
 
 _TAKE: Final = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if ARGV[2] ~= '0' and not redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[2]) then return 0 end
 redis.call('RENAME', KEYS[1], KEYS[3])
 redis.call('SADD', KEYS[2], ARGV[1])
 return 1
@@ -84,11 +88,11 @@ async def count(tx: AsyncConnection, saved: Iterable[Saved]) -> None:
         await statements.upsert(tx, _saving, list(rows.values()), add=("hits", "saved_micros"))
 
 
-async def take(redis: Redis) -> None:
-    """Set aside what was counted until now, as a batch."""
+async def take(redis: Redis, every_s: float = 0.0) -> None:
+    """Set aside what was counted until now, as a batch; not if somebody did, as often as that, a moment ago."""
     batch_id = ids.hit_batch()
-    keys = [keyspace.HITS, keyspace.HIT_BATCHES, keyspace.hit_batch(batch_id)]
-    await redis.register_script(_TAKE)(keys=keys, args=[batch_id])
+    keys = [keyspace.HITS, keyspace.HIT_BATCHES, keyspace.hit_batch(batch_id), keyspace.HITS_TAKEN]
+    await redis.register_script(_TAKE)(keys=keys, args=[batch_id, int(every_s * 1000)])
 
 
 async def waiting(redis: Redis) -> list[str]:
@@ -126,13 +130,15 @@ async def drop(redis: Redis, batch_id: str) -> None:
     await pipe.execute()
 
 
-async def take_over(redis: Redis, database: Database, clock: Clock) -> int:
+async def take_over(redis: Redis, database: Database, clock: Clock, every_s: float = 0.0) -> int:
     """Bring all that was counted until now into SQL; how many batches were new.
+
+    With ``every_s`` all who call it together make one batch in that time, since each leaves a row for a month.
 
     Safe to run in many processes at once. Raises ``RedisError``, ``OSError`` or ``StoreUnavailable``; what it did not
     come to is done the next time.
     """
-    await take(redis)
+    await take(redis, every_s)
     new = 0
     for batch_id in await waiting(redis):
         saved = await fetch(redis, batch_id)
@@ -143,9 +149,16 @@ async def take_over(redis: Redis, database: Database, clock: Clock) -> int:
     return new
 
 
+async def any_old(connection: AsyncConnection, now: datetime) -> bool:
+    """Whether there are rows of batches that nobody can hold any more."""
+    old = sa.select(_batch.c.id).where(_batch.c.inserted_at < now - REMEMBER).limit(1)
+    return (await connection.execute(old)).first() is not None
+
+
 async def forget_old(tx: AsyncConnection, now: datetime) -> int:
-    """Delete the rows of batches that nobody can hold any more; how many there were."""
-    return (await tx.execute(_batch.delete().where(_batch.c.inserted_at < now - REMEMBER))).rowcount
+    """Delete rows of batches that nobody can hold any more, a thousand at most; how many there were."""
+    old = sa.select(_batch.c.id).where(_batch.c.inserted_at < now - REMEMBER).limit(_FORGOTTEN_AT_ONCE)
+    return (await tx.execute(_batch.delete().where(_batch.c.id.in_(old)))).rowcount
 
 
 async def sums(connection: AsyncConnection) -> dict[tuple[str, str], tuple[int, int]]:

@@ -6,21 +6,10 @@ from typing import Final
 from gateway.images.model import Model, Parameters
 from gateway.reuse import fingerprint
 from gateway.reuse.fingerprint import Key
+from gateway.tenancy.choices import Choices
 
 #: The scope of the teams that share; no team has such an id.
 POOL: Final = "pool"
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What a team has chosen; the defaults are those of a team that chose nothing."""
-
-    #: How long an entry is good for, in seconds; none for ever.
-    ttl_s: int | None = None
-    #: Requests without a seed are answered again too.
-    unseeded: bool = False
-    #: Pictures are shared with the other teams that chose so.
-    pool: bool = False
 
 
 @dataclass(frozen=True, slots=True)

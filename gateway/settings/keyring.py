@@ -37,6 +37,7 @@ class Keyring:
     api_keys: tuple[DerivedKey, ...]
     image_links: tuple[DerivedKey, ...]
     webhook_secrets: tuple[DerivedKey, ...]
+    sessions: tuple[DerivedKey, ...]
 
     def __repr__(self) -> str:
         return "Keyring()"
@@ -54,6 +55,7 @@ def derive(secrets: Sequence[SecretStr]) -> Keyring:
         api_keys=_each(texts, "api-keys"),
         image_links=_each(texts, "image-links"),
         webhook_secrets=_each(texts, "webhook-secrets"),
+        sessions=_each(texts, "sessions"),
     )
 
 

@@ -7,7 +7,7 @@ looks anything up, never opens anything.
 import ipaddress
 import re
 from typing import NamedTuple, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 #: RFC 7617 and RFC 6750 credentials travel in one header: anything else in them could not be sent.
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
@@ -18,6 +18,9 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*(?:[A-Za-z0-9_-][A-Za-z0-9._-]*)?")
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: RFC 9110 section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _SECRET_CHARACTERS_MIN = 32
 _METRICS_TOKEN_CHARACTERS_MIN = 16
@@ -136,6 +139,26 @@ def web_url(text: str) -> str:
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError("must have neither user, password, query nor fragment")
     return text.rstrip("/")
+
+
+def pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """A comma list of ``name=value``, the values percent-encoded where they need it (W3C Baggage, as OpenTelemetry)."""
+    found = []
+    for element in _elements(text):
+        name, sign, value = element.partition("=")
+        if not sign or not _TOKEN.fullmatch(name.strip()):
+            # Not repeated: it may be half of a header with a key.
+            raise ValueError("must be a comma list of name=value; write a comma within a value as %2C")
+        found.append((name.strip(), unquote(value.strip())))
+    return tuple(found)
+
+
+def header_list(text: str) -> str:
+    """As `pairs`, each value such as a header may have; given back as it was, since it is a secret."""
+    for _, value in pairs(text):
+        if not value.isascii() or not value.isprintable():
+            raise ValueError("must have values of visible ASCII characters, percent-encoded where they need it")
+    return text
 
 
 def _split(text: str) -> SplitResult:

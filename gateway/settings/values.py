@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
@@ -29,6 +29,7 @@ SECRETS = frozenset(
         "TORII_ADMIN_TOKEN",
         "TORII_SECRET_KEY",
         "TORII_METRICS_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
     }
 )
 
@@ -73,7 +74,7 @@ class Purpose(StrEnum):
             case Purpose.WORK:
                 return frozenset({"TORII_ADMIN_TOKEN"})
             case Purpose.STORE:
-                return frozenset({"PIXELDOJO_API_KEY", "TORII_METRICS_TOKEN"})
+                return frozenset({"PIXELDOJO_API_KEY", "TORII_METRICS_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"})
             case Purpose.MIGRATE:
                 return SECRETS - {"TORII_DATABASE_URL"}
             case Purpose.UP:
@@ -146,9 +147,42 @@ class Settings(BaseSettings):
     webhook_allow_nets: Annotated[tuple[shapes.Network, ...], BeforeValidator(shapes.networks)] = Field(
         default=(), validation_alias="TORII_WEBHOOK_ALLOW_NETS"
     )
+    wait_max_s: Annotated[int, Field(ge=1, le=3600)] = Field(default=280, validation_alias="TORII_WAIT_MAX_S")
     unknown_wait_s: Annotated[int, Field(ge=0, le=86_400)] = Field(default=60, validation_alias="TORII_UNKNOWN_WAIT_S")
     log_prompts: bool = Field(default=False, validation_alias="TORII_LOG_PROMPTS")
     catalogue: Path | None = Field(default=None, validation_alias="TORII_CATALOGUE")
+    # The names and meanings of the rest are OpenTelemetry's.
+    otel_sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    otel_exporter_otlp_endpoint: Annotated[str, BeforeValidator(shapes.web_url)] | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+    otel_exporter_otlp_traces_endpoint: Annotated[str, BeforeValidator(shapes.web_url)] | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )
+    otel_exporter_otlp_headers: Annotated[SecretStr, BeforeValidator(shapes.header_list)] | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_HEADERS"
+    )
+    otel_exporter_otlp_protocol: Literal["http/protobuf"] = Field(
+        default="http/protobuf", validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL"
+    )
+    otel_exporter_otlp_certificate: Path | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_CERTIFICATE")
+    otel_service_name: Annotated[str, Field(max_length=200)] = Field(
+        default="torii", validation_alias="OTEL_SERVICE_NAME"
+    )
+    otel_resource_attributes: Annotated[tuple[tuple[str, str], ...], BeforeValidator(shapes.pairs)] = Field(
+        default=(), validation_alias="OTEL_RESOURCE_ATTRIBUTES"
+    )
+    otel_traces_sampler: Literal[
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+        "always_on",
+        "always_off",
+        "traceidratio",
+    ] = Field(default="parentbased_always_on", validation_alias="OTEL_TRACES_SAMPLER")
+    otel_traces_sampler_arg: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=1.0, validation_alias="OTEL_TRACES_SAMPLER_ARG"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -170,6 +204,20 @@ class Settings(BaseSettings):
             raise errors.SettingError(f"{variable} is not set", param=variable)
         return secret.get_secret_value()
 
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent, with the path; none where tracing is off."""
+        if self.otel_sdk_disabled:
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (None if base is None else f"{base}/v1/traces")
+
+    @property
+    def traces_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that go with them."""
+        given = self.otel_exporter_otlp_headers
+        return () if given is None else shapes.pairs(given.get_secret_value())
+
     def secrets(self) -> tuple[str, ...]:
         """Every text that a log must mask wherever it turns up: secrets, and the passwords inside URLs."""
         return tuple(sorted({text for text in self._secret_texts() if len(text) >= _MASKED_CHARACTERS_MIN}))
@@ -179,6 +227,9 @@ class Settings(BaseSettings):
         for secret in (*single, *self.admin_token, *self.secret_key):
             if secret is not None:
                 yield secret.get_secret_value()
+        for _, value in self.traces_headers:
+            # Of "Bearer xyz" the last word is the secret.
+            yield from (value, value.rpartition(" ")[2])
         for url in (self.database_url, self.redis_url):
             password = urlsplit(url.get_secret_value()).password if url is not None else None
             if password:

@@ -28,6 +28,13 @@ WAL_PAUSE_S = 0.05
 STALLED_TRANSACTION_MS = 3000
 LOCK_TIMEOUT_MS = 3000
 LONGEST_TRANSACTION_MS = 6000
+#: What ends a transaction that takes its time.
+_LIMITS = (
+    "lock_timeout",
+    "statement_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+)
 
 _OURS = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
 
@@ -64,11 +71,42 @@ class Database:
             async with self._writer.begin() as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """One moment of the whole database, read at leisure; nobody waits. Raises ``StoreUnavailable``."""
+        with _translated():
+            if self.dialect == "postgresql":
+                frozen = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with frozen.begin() as connection:
+                    await lift_limits(connection)
+                    yield connection
+                return
+            async with self._reader.connect() as connection:
+                await connection.exec_driver_sql("BEGIN")
+                # The moment is that of the first read.
+                await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+                yield connection
+
     async def close(self) -> None:
         """Give all connections back."""
         await self._reader.dispose()
         if self._writer is not self._reader:
             await self._writer.dispose()
+
+
+async def take_long(tx: AsyncConnection) -> None:
+    """Let this transaction last: it writes many rows, each statement within its own limit still."""
+    if tx.dialect.name == "postgresql":
+        known = sa.func.current_setting("transaction_timeout", True).is_not(None)
+        await tx.execute(sa.select(sa.func.set_config("transaction_timeout", "0", True)).where(known))
+
+
+async def lift_limits(tx: AsyncConnection) -> None:
+    """Let this transaction take its time, as one over whole tables may; on SQLite there is nothing to lift."""
+    if tx.dialect.name == "postgresql":
+        for limit in _LIMITS:
+            known = sa.func.current_setting(limit, True).is_not(None)
+            await tx.execute(sa.select(sa.func.set_config(limit, "0", True)).where(known))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ PREFIX = "torii:1:"
 QUEUE = PREFIX + "queue"
 #: arq's own liveness key.
 QUEUE_HEALTH = PREFIX + "queue:health"
+#: A channel, not a key: the ids of jobs that look different to their callers now.
+CHANGED = PREFIX + "changed"
 #: The upstream's request budget: a hash with ``tokens`` and ``at_ms``.
 PACE = PREFIX + "pace"
 #: Set while the upstream asked everyone to wait (429); expires by itself.
@@ -32,6 +34,8 @@ _REUSE = PREFIX + "{reuse}:"
 HITS = _REUSE + "hits"
 #: The ids of batches that were taken out of ``HITS`` and may not be in SQL yet.
 HIT_BATCHES = _REUSE + "hits:batches"
+#: There while no new batch shall be made: all workers together make one every two seconds.
+HITS_TAKEN = _REUSE + "hits:taken"
 
 
 def hit_batch(batch_id: str) -> str:

@@ -16,10 +16,12 @@ deliveries = sa.Table(
     metadata,
     sa.Column("id", ID, primary_key=True),
     sa.Column("team_id", sa.ForeignKey(tables.teams.c.id), nullable=False),
+    #: What it is about: a job, or a batch.
     sa.Column("job_id", ID, nullable=True),
+    sa.Column("batch_id", ID, nullable=True),
     #: The job's version that made it true: one event a version, whoever writes it and how often.
     sa.Column("version", sa.Integer, nullable=True),
-    #: ``job.completed``, ``job.failed``, ``job.cancelled``.
+    #: ``job.completed``, ``job.failed``, ``job.cancelled``, ``batch.finished``.
     sa.Column("type", sa.String(40), nullable=False),
     #: It tells a failure that may yet turn out otherwise.
     sa.Column("provisional", sa.Boolean, nullable=False, server_default=sa.false()),

@@ -12,21 +12,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
-from gateway.storage import tables
+from gateway.storage import database, tables
 from gateway.storage.database import Database
 
 #: Grows by one with each release whose migrations change the schema.
-RELEASE = 3
+RELEASE = 4
 
 #: Any number, the same in each process: makes two migrations at once wait for each other on PostgreSQL.
 _MIGRATION_LOCK = 0x746F726969
-#: What ends a transaction that takes its time, as a migration of large tables may.
-_LIMITS = (
-    "lock_timeout",
-    "statement_timeout",
-    "transaction_timeout",
-    "idle_in_transaction_session_timeout",
-)
 
 
 def config(connection: sa.Connection | None = None) -> Config:
@@ -38,30 +31,55 @@ def config(connection: sa.Connection | None = None) -> Config:
     return alembic
 
 
-async def migrate(database: Database, revision: str = "head") -> None:
+async def migrate(opened: Database, revision: str = "head") -> None:
     """Bring the schema to ``revision``, in one transaction; safe to run twice and by two processes at once."""
-    async with database.write() as tx:
-        if database.dialect == "postgresql":
-            # Whoever comes second waits for the first one's whole migration.
-            for limit in _LIMITS:
-                await tx.execute(
-                    sa.text(
-                        f"SELECT set_config('{limit}', '0', true) WHERE current_setting('{limit}', true) IS NOT NULL"
-                    )
-                )
-            await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        await tx.run_sync(lambda connection: command.upgrade(config(connection), revision))
+    async with opened.write() as tx:
+        await lock(tx)
+        await migrate_in(tx, revision)
 
 
-async def downgrade(database: Database, revision: str) -> None:
+async def lock(tx: AsyncConnection) -> None:
+    """Keep other migrations and restores out until the transaction ends; it may take its time."""
+    await database.lift_limits(tx)
+    if tx.dialect.name == "postgresql":
+        await tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+
+async def migrate_in(tx: AsyncConnection, revision: str = "head") -> None:
+    """As ``migrate``, in the caller's own transaction."""
+    await tx.run_sync(lambda connection: command.upgrade(config(connection), revision))
+
+
+async def clear_in(tx: AsyncConnection) -> None:
+    """Take the whole schema away, with all that is in it, in the caller's own transaction."""
+    await tx.run_sync(lambda connection: command.downgrade(config(connection), "base"))
+
+
+async def release(connection: AsyncConnection) -> int | None:
+    """The release whose schema the database has; none where it has none."""
+    return await connection.run_sync(_release)
+
+
+async def revision(connection: AsyncConnection) -> str | None:
+    """The last migration that the database has had; none before the first."""
+    return await connection.run_sync(lambda raw: MigrationContext.configure(raw).get_current_revision())
+
+
+def revisions() -> frozenset[str]:
+    """Every migration that this program knows."""
+    scripts = ScriptDirectory.from_config(config())
+    return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+async def downgrade(opened: Database, revision: str) -> None:
     """Take the schema back to ``revision``, data of later columns lost; for tests and for an operator's last resort."""
-    async with database.write() as tx:
+    async with opened.write() as tx:
         await tx.run_sync(lambda connection: command.downgrade(config(connection), revision))
 
 
-async def check(database: Database) -> None:
+async def check(opened: Database) -> None:
     """Raise ``SchemaMismatch`` unless the schema is this release's or the next one's."""
-    async with database.read() as connection:
+    async with opened.read() as connection:
         release = await connection.run_sync(_release)
     if release is None:
         raise errors.SchemaMismatch(
@@ -87,14 +105,14 @@ def _release(connection: sa.Connection) -> int | None:
     return connection.execute(sa.select(tables.schema_info.c.release)).scalar_one_or_none()
 
 
-async def pending(database: Database) -> bool:
+async def pending(opened: Database) -> bool:
     """Whether ``migrate`` would change anything."""
     head = ScriptDirectory.from_config(config()).get_current_head()
 
     def current(connection: sa.Connection) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
-    async with database.read() as connection:
+    async with opened.read() as connection:
         return await connection.run_sync(current) != head
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from gateway import errors
 from gateway.clock import Clock, SystemClock
 from gateway.settings.values import Settings
@@ -43,13 +45,25 @@ def open_database(settings: Settings) -> Database:
         ) from error
 
 
+async def answers(found: Database) -> None:
+    """Raise ``SettingError`` unless the database answers, whatever is in it."""
+    try:
+        async with found.read() as connection:
+            await connection.execute(sa.select(sa.literal(1)))
+    except errors.StoreUnavailable as error:
+        raise _unreachable(error) from error
+
+
 async def reach(found: Database) -> None:
     """Raise ``SettingError`` unless the database answers and has a schema of this release."""
     try:
         await schema.check(found)
     except errors.StoreUnavailable as error:
-        cause = error.__cause__
-        raise errors.SettingError(
-            f"TORII_DATABASE_URL: the database cannot be reached ({type(cause).__name__})",
-            param="TORII_DATABASE_URL",
-        ) from error
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: errors.StoreUnavailable) -> errors.SettingError:
+    return errors.SettingError(
+        f"TORII_DATABASE_URL: the database cannot be reached ({type(error.__cause__).__name__})",
+        param="TORII_DATABASE_URL",
+    )

@@ -61,6 +61,17 @@ api_keys = sa.Table(
     sa.Column("lineage", ID, nullable=True),
 )
 
+
+_BATCHED = sa.text("batch_id IS NOT NULL")
+_OPEN = sa.text("batch_id IS NOT NULL AND ended_at IS NULL")
+
+
+def _kept(what: str) -> sa.Index:
+    """An index of the ended jobs of which that is still kept, by their end."""
+    which = sa.text(f"{what}_erased_at IS NULL AND ended_at IS NOT NULL")
+    return sa.Index(f"ix_jobs_{what}_kept", "team_id", "ended_at", sqlite_where=which, postgresql_where=which)
+
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -116,6 +127,8 @@ jobs = sa.Table(
     sa.Column("error_message", sa.Text, nullable=True),
     #: Where its end is told; none for the team's own address.
     sa.Column("webhook_url", sa.String(2083), nullable=True),
+    #: The span of the request that ordered it, as a W3C ``traceparent``; none where nobody traced that.
+    sa.Column("trace_parent", sa.String(55), nullable=True),
     #: Under which its pictures are kept for the next such request of its team; none when they are not to be.
     sa.Column("fingerprint", sa.String(64), nullable=True),
     #: The job whose pictures it waits for, or had, instead of its own; see ``gateway.reuse.flights``.
@@ -124,6 +137,12 @@ jobs = sa.Table(
     moment("follows_until", nullable=True),
     #: The job that a completed one took its pictures from when it was ordered.
     sa.Column("reused_from", ID, nullable=True),
+    #: The batch that it is of, and its place there.
+    sa.Column("batch_id", ID, nullable=True),
+    sa.Column("batch_index", sa.Integer, nullable=True),
+    #: Since when its pictures, and what it was asked for, are not kept any more; see ``gateway.jobs.erasing``.
+    moment("pictures_erased_at", nullable=True),
+    moment("prompt_erased_at", nullable=True),
     sa.Index("ix_jobs_team_created", "team_id", "created_at", "id"),
     sa.Index("ix_jobs_state_due", "state", "due_at"),
     sa.Index("ix_jobs_state_created", "state", "created_at"),
@@ -131,6 +150,10 @@ jobs = sa.Table(
     sa.Index("ix_jobs_team_state", "team_id", "state", "priority", "created_at"),
     sa.Index("ix_jobs_state_deadline", "state", "queue_deadline_at"),
     sa.Index("ix_jobs_follows", "follows", "state", "created_at"),
+    sa.Index("ix_jobs_batch", "batch_id", "batch_index", sqlite_where=_BATCHED, postgresql_where=_BATCHED),
+    sa.Index("ix_jobs_batch_open", "batch_id", sqlite_where=_OPEN, postgresql_where=_OPEN),
+    _kept("pictures"),
+    _kept("prompt"),
 )
 
 #: One row for each time a paid POST may have been sent: the row comes first.
@@ -186,6 +209,7 @@ images = sa.Table(
     sa.UniqueConstraint("job_id", "position"),
     #: Pictures of several jobs may be one object.
     sa.Index("ix_images_object_key", "object_key"),
+    sa.Index("ix_images_team_created", "team_id", "created_at", "id"),
 )
 
 #: Append-only. An entry is never updated or deleted; a mistake is answered by another entry.

@@ -34,10 +34,15 @@ class Books:
     upstream_drift_micros: int = 0
     #: By team and model.
     credits_refunded_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    #: By team and model.
+    credits_saved_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
     #: By team and window, of teams that have a budget.
     budget_limit_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
     budget_used_micros: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    #: Of the upstream's copies of pictures that are not archived yet; ``None`` while none waits.
+    nearest_expiry_s: float | None = None
     images_lost: int = 0
+    erasures_pending: int = 0
     #: By team, model and outcome.
     jobs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -45,10 +50,12 @@ class Books:
 def render(snapshot: Books) -> Iterable[Metric]:
     """One family for each metric of the books, in the order of ``metrics.SPECS``, with or without samples."""
     balance = snapshot.upstream_credits_remaining_micros
+    nearest_s = snapshot.nearest_expiry_s
     samples: dict[metrics.Spec, Iterable[tuple[tuple[str, ...], float]]] = {
         metrics.JOBS: snapshot.jobs.items(),
         metrics.CREDITS_SPENT: _credits(snapshot.credits_spent_micros),
         metrics.CREDITS_REFUNDED: _credits(snapshot.credits_refunded_micros),
+        metrics.CREDITS_SAVED: _credits(snapshot.credits_saved_micros),
         metrics.CREDITS_HELD: _credits(snapshot.credits_held_micros),
         metrics.BUDGET_LIMIT: _credits(snapshot.budget_limit_micros),
         metrics.BUDGET_USED: _credits(snapshot.budget_used_micros),
@@ -58,7 +65,9 @@ def render(snapshot: Books) -> Iterable[Metric]:
         metrics.SUBMISSION_UNKNOWN_JOBS: [((), snapshot.submission_unknown_jobs)],
         metrics.UPSTREAM_CREDITS_REMAINING: [] if balance is None else [((), balance / money.MICROS_PER_CREDIT)],
         metrics.UPSTREAM_DRIFT: [((), snapshot.upstream_drift_micros / money.MICROS_PER_CREDIT)],
+        metrics.NEAREST_EXPIRY: [] if nearest_s is None else [((), nearest_s)],
         metrics.IMAGES_LOST: [((), snapshot.images_lost)],
+        metrics.ERASURES_PENDING: [((), snapshot.erasures_pending)],
     }
     return [_family(spec, found) for spec, found in samples.items()]
 

@@ -19,7 +19,7 @@ from gateway.telemetry import redaction, scrubbing
 #: Libraries that bring handlers or levels of their own; theirs are taken away.
 _LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "arq", "arq.worker", "alembic", "alembic.runtime.migration")
 #: These tell of every request they send, with its URL, at a level meant for people.
-_CHATTY = ("httpx", "httpcore", "asyncio", "aiosqlite", "sqlalchemy", "PIL")
+_CHATTY = ("httpx", "httpcore", "asyncio", "aiosqlite", "sqlalchemy", "PIL", "urllib3")
 
 
 def configure(

@@ -28,33 +28,6 @@ class Place(StrEnum):
     BOOKS = "books"
 
 
-class Stage(StrEnum):
-    """The stages of a job, each timed on its own."""
-
-    QUEUE = "queue"
-    SUBMIT = "submit"
-    UPSTREAM = "upstream"
-    ARCHIVE = "archive"
-    ANNOUNCE = "announce"
-
-
-class Operation(StrEnum):
-    """The calls to the upstream."""
-
-    SUBMIT = "submit"
-    POLL = "poll"
-    DOWNLOAD = "download"
-
-
-class Fault(StrEnum):
-    """What an upstream call ended with when it was not an HTTP answer."""
-
-    TIMEOUT = "timeout"
-    CONNECT = "connect"
-    CUT = "cut"
-    OTHER = "other"
-
-
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One metric; ``buckets`` are the upper bounds of a histogram, in its unit."""
@@ -66,9 +39,6 @@ class Spec:
     help: str
     buckets: tuple[float, ...] = ()
 
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
-_STATUS_MIN, _STATUS_MAX = 100, 599
 
 # From half a millisecond, since a cache hit takes about one, to the body's time limit.
 _HTTP_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -149,12 +119,33 @@ RATE_LIMITED = Spec(
     Place.SERVICE,
     "Requests that were refused for their number, by limit; the team is empty where no key was recognised.",
 )
+CACHE_REQUESTS = Spec(
+    "torii_cache_requests_total",
+    Kind.COUNTER,
+    ("team", "result"),
+    Place.SERVICE,
+    "Orders by what the cache made of them: hit, miss, collapsed (they share a generation under way), bypass.",
+)
 WEBHOOK_DELIVERIES = Spec(
     "torii_webhook_deliveries_total",
     Kind.COUNTER,
     ("outcome",),
     Place.WORKER,
     "Tries to deliver a webhook, by what came of them; dead counts the messages given up, beside their last try.",
+)
+IMAGES_ERASED = Spec(
+    "torii_images_erased_total",
+    Kind.COUNTER,
+    ("cause",),
+    Place.WORKER,
+    "Pictures deleted from the archive, by cause: request, retention.",
+)
+SPANS_DROPPED = Spec(
+    "torii_spans_dropped_total",
+    Kind.COUNTER,
+    ("reason",),
+    Place.BOTH,
+    "Spans of traces that the collector will never have, by reason: queue_full, export_failed.",
 )
 BUILD_INFO = Spec(
     "torii_build_info",
@@ -205,6 +196,13 @@ UPSTREAM_DRIFT = Spec(
     Place.BOOKS,
     "The upstream's balance less what the ledger expects; negative when somebody else spends from the account.",
 )
+CREDITS_SAVED = Spec(
+    "torii_credits_saved_total",
+    Kind.COUNTER,
+    ("team", "model"),
+    Place.BOOKS,
+    "Credits that answers from the cache and shared generations would have cost.",
+)
 CREDITS_HELD = Spec(
     "torii_credits_held",
     Kind.GAUGE,
@@ -247,12 +245,26 @@ UPSTREAM_CREDITS_REMAINING = Spec(
     Place.BOOKS,
     "The upstream account's balance as last seen; absent until it was seen once.",
 )
+NEAREST_EXPIRY = Spec(
+    "torii_archive_nearest_expiry_seconds",
+    Kind.GAUGE,
+    (),
+    Place.BOOKS,
+    "Time until the first upstream copy of a picture that is not archived yet expires; absent while none waits.",
+)
 IMAGES_LOST = Spec(
     "torii_images_lost_total",
     Kind.COUNTER,
     (),
     Place.BOOKS,
     "Paid pictures that could not be archived before the upstream's copy was gone.",
+)
+ERASURES_PENDING = Spec(
+    "torii_erasures_pending",
+    Kind.GAUGE,
+    (),
+    Place.BOOKS,
+    "Objects that were erased and are still to be deleted from the archive.",
 )
 
 SPECS = (
@@ -265,11 +277,15 @@ SPECS = (
     SWEEP_LAST_SUCCESS,
     BREAKER_OPEN,
     RATE_LIMITED,
+    CACHE_REQUESTS,
     WEBHOOK_DELIVERIES,
+    IMAGES_ERASED,
+    SPANS_DROPPED,
     BUILD_INFO,
     JOBS,
     CREDITS_SPENT,
     CREDITS_REFUNDED,
+    CREDITS_SAVED,
     CREDITS_HELD,
     BUDGET_LIMIT,
     BUDGET_USED,
@@ -279,7 +295,9 @@ SPECS = (
     SUBMISSION_UNKNOWN_JOBS,
     UPSTREAM_CREDITS_REMAINING,
     UPSTREAM_DRIFT,
+    NEAREST_EXPIRY,
     IMAGES_LOST,
+    ERASURES_PENDING,
 )
 
 
@@ -296,7 +314,10 @@ class Metrics:
     sweep_last_success: Gauge
     breaker_open: Gauge
     rate_limited: Counter
+    cache_requests: Counter
     webhook_deliveries: Counter
+    images_erased: Counter
+    spans_dropped: Counter
     build_info: Gauge
 
 
@@ -312,28 +333,14 @@ def declare(registry: CollectorRegistry, version: str) -> Metrics:
         sweep_last_success=_gauge(SWEEP_LAST_SUCCESS, registry),
         breaker_open=_gauge(BREAKER_OPEN, registry),
         rate_limited=_counter(RATE_LIMITED, registry),
+        cache_requests=_counter(CACHE_REQUESTS, registry),
         webhook_deliveries=_counter(WEBHOOK_DELIVERIES, registry),
+        images_erased=_counter(IMAGES_ERASED, registry),
+        spans_dropped=_counter(SPANS_DROPPED, registry),
         build_info=_gauge(BUILD_INFO, registry),
     )
     metrics.build_info.labels(version=version).set(1)
     return metrics
-
-
-def route_label(template: str, *, waited: bool) -> str:
-    """The ``route`` of a request: its template, never its path; those that were asked to wait are kept apart."""
-    return f"{template} wait" if waited else template
-
-
-def method_label(method: str) -> str:
-    """The ``method`` of a request: one that HTTP knows (RFC 9110, RFC 5789), else ``other``."""
-    return method if method in _METHODS else "other"
-
-
-def status_label(status: int | Fault) -> str:
-    """The ``status`` of an answer, 100 to 599, or the fault that came instead; any other number is ``other``."""
-    if isinstance(status, Fault):
-        return status.value
-    return str(status) if _STATUS_MIN <= status <= _STATUS_MAX else Fault.OTHER.value
 
 
 def _histogram(spec: Spec, registry: CollectorRegistry) -> Histogram:

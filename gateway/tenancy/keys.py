@@ -268,6 +268,15 @@ async def under_older_secrets(connection: AsyncConnection, ring: tuple[DerivedKe
     ).scalar_one()
 
 
+async def under_lost_secrets(connection: AsyncConnection, ring: tuple[DerivedKey, ...], now: datetime) -> int:
+    """How many living keys were made under a secret that is not in the list any more: nobody can use them."""
+    known = [key.id for key in ring]
+    living = sa.and_(_key.c.revoked_at.is_(None), sa.or_(_key.c.expires_at.is_(None), _key.c.expires_at > now))
+    return (
+        await connection.execute(sa.select(sa.func.count()).where(_key.c.digest_key.not_in(known), living))
+    ).scalar_one()
+
+
 def first_of(key_id: str) -> sa.ScalarSelect[str]:
     """The first key of that key's chain, as a part of a statement; no row for a key that does not exist."""
     one = _key.alias()

@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import errors
 from gateway.clock import Clock
 from gateway.settings.keyring import DerivedKey
-from gateway.storage import tables
+from gateway.storage import reuse_tables, tables
 from gateway.storage.database import Database
 from gateway.tenancy import keys, keytext
+from gateway.tenancy.choices import Choices
 from gateway.tenancy.keys import Key
 from gateway.tenancy.keytext import KeyText
 from gateway.tenancy.scopes import Scope
@@ -58,6 +59,10 @@ class TeamLimits:
     policy: Mapping[str, Any] | None
     #: It takes no new orders.
     drained: bool
+    #: It is told of each job's end at an address of its own.
+    told: bool = False
+    #: What it has chosen about the reuse of its pictures.
+    reuse: Choices = Choices()  # noqa: RUF009  frozen
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,20 @@ class Recogniser:
         self._note(shown, found)
         return found.caller
 
+    async def recall(self, key_id: str) -> Caller:
+        """Who has the key of that id, which was shown and recognised before, such as at a sign-in.
+
+        Raises ``NotAuthenticated`` once the key is over, and ``StoreUnavailable`` when the store could not be asked.
+        """
+        found = await self._find(key_id)
+        if found is None or not found.caller.key.alive(self._clock.now()):
+            raise errors.NotAuthenticated
+        return found.caller
+
+    async def hold_back(self, address: str) -> None:
+        """Make who showed something wrong from that address wait, as for a wrong key; raises ``RateLimited``."""
+        await self._slow(address)
+
     async def close(self) -> None:
         """Let the last notes of use be written, but not for long."""
         if self._notes:
@@ -232,11 +251,16 @@ class Recogniser:
 
 
 async def _look_up(connection: AsyncConnection, key_id: str) -> _Found | None:
-    key, team = tables.api_keys, tables.teams
-    limits = ("rpm", "concurrency", "queue_depth", "max_queue_s", "policy", "drained_at")
+    key, team, choice = tables.api_keys, tables.teams, reuse_tables.reuse_choices
+    limits = ("rpm", "concurrency", "queue_depth", "max_queue_s", "policy", "drained_at", "webhook_url")
     question = (
-        sa.select(key, *(team.c[name].label(f"team_{name}") for name in limits))
-        .join(team, team.c.id == key.c.team_id)
+        sa.select(
+            key,
+            *(team.c[name].label(f"team_{name}") for name in limits),
+            *(choice.c[name].label(f"reuse_{name}") for name in ("ttl_s", "unseeded", "pool")),
+        )
+        .join_from(key, team, team.c.id == key.c.team_id)
+        .outerjoin(choice, choice.c.team_id == team.c.id)
         .where(key.c.id == key_id, team.c.deleted_at.is_(None))
     )
     row = (await connection.execute(question)).first()
@@ -250,6 +274,9 @@ async def _look_up(connection: AsyncConnection, key_id: str) -> _Found | None:
         max_queue_s=row.team_max_queue_s,
         policy=row.team_policy,
         drained=row.team_drained_at is not None,
+        told=row.team_webhook_url is not None,
+        # A team without a row of choices has chosen nothing.
+        reuse=Choices(row.reuse_ttl_s, bool(row.reuse_unseeded), bool(row.reuse_pool)),
     )
     return _Found(Caller(keys.read(row), held_to), row.digest, row.digest_key)
 

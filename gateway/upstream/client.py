@@ -17,8 +17,9 @@ import httpx
 import msgspec
 
 from gateway.clock import Clock
-from gateway.telemetry import metrics
+from gateway.telemetry import labels, tracing
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Kind, Span, Traces
 from gateway.upstream import answers, faults, hosts, joblist, reading
 
 #: A paid POST has this long, all in all, to be answered.
@@ -30,6 +31,8 @@ MAX_ANSWER_BYTES = 1 << 20
 #: Several times the largest picture a catalogue model makes (4 MP, PNG).
 MAX_PICTURE_BYTES = 64 << 20
 _MAX_REDIRECTS = 3
+#: What a span calls the kind of question.
+OPERATION = "torii.operation"
 #: What httpcore calls the moment before a request's first bytes, after the protocol's name.
 _ABOUT_TO_SEND = ".send_request_headers.started"
 
@@ -49,8 +52,18 @@ class Address:
 class Upstream:
     """The upstream, one request at a time."""
 
-    def __init__(self, address: Address, key: str, measured: Metrics, clock: Clock, heed: Heed | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        key: str,
+        measured: Metrics,
+        clock: Clock,
+        heed: Heed | None = None,
+        *,
+        traces: Traces = tracing.OFF,
+    ) -> None:
         self._address = address
+        self._traces = traces
         self._metrics = measured
         self._clock = clock
         self._heed = heed
@@ -152,7 +165,21 @@ class Upstream:
         limit_bytes: int = MAX_ANSWER_BYTES,
     ) -> reading.Answer | Exception:
         """Send and read one answer within the deadline; a fault is returned, since each caller reads it its own way."""
-        observe = self._observer(operation)
+        # No URL: one of a result holds the right to it.
+        about = {"http.request.method": request.method, "server.address": request.url.host, OPERATION: operation}
+        with self._traces.inner(Kind.CALL, f"{request.method} {operation}", about) as span:
+            return await self._exchanged(client, request, operation, deadline_s, limit_bytes, span)
+
+    async def _exchanged(
+        self,
+        client: httpx.AsyncClient,
+        request: httpx.Request,
+        operation: str,
+        deadline_s: float,
+        limit_bytes: int,
+        span: Span,
+    ) -> reading.Answer | Exception:
+        observe = self._observer(operation, span)
         answer: reading.Answer | None = None
         try:
             async with asyncio.timeout(deadline_s):
@@ -164,9 +191,9 @@ class Upstream:
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, OSError, faults.TooLate) as error:
-            observe(faults.word(error) if answer is None else metrics.status_label(answer.status_code))
+            observe(faults.word(error) if answer is None else labels.status(answer.status_code))
             return error if answer is None else await self._heard(answer, operation)
-        observe(metrics.status_label(answer.status_code))
+        observe(labels.status(answer.status_code))
         return await self._heard(reading.Answer(answer.status_code, answer.headers, body), operation)
 
     async def _heard(self, answer: reading.Answer, operation: str) -> reading.Answer:
@@ -174,13 +201,22 @@ class Upstream:
             await self._heed(answer.status_code, answer.headers)
         return answer
 
-    def _observer(self, operation: str) -> Callable[[str], None]:
+    def _observer(self, operation: str, span: Span) -> Callable[[str], None]:
         begun = time.perf_counter()
 
         def observe(status: str) -> None:
+            _describe(span, status)
             self._metrics.upstream_request_duration.labels(operation, status).observe(time.perf_counter() - begun)
 
         return observe
+
+
+def _describe(span: Span, status: str) -> None:
+    """Say in a span how a call went: by the status that was answered, or the word for why none was."""
+    if status.isdigit():
+        span.note("http.response.status_code", int(status))
+    if not status.isdigit() or status[0] in "45":
+        span.failed(status)
 
 
 async def _body(response: httpx.Response, limit_bytes: int) -> bytes | None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway import money
+from gateway.telemetry import redaction
 from gateway.upstream import answers
 from gateway.upstream.answers import Refusal
 
@@ -132,7 +133,9 @@ def _error_text(body: Mapping[str, Any]) -> str | None:
             # PostgreSQL keeps no U+0000, and nobody reads the other control characters.
             words = "".join(sign if sign.isprintable() else " " for sign in candidate).split()
             if words:
-                return " ".join(words)[:_MAX_TEXT]
+                # It may repeat the key that it was shown, and what it says is shown to callers. Cut off afterwards,
+                # or half a key would be left.
+                return redaction.redact(" ".join(words))[:_MAX_TEXT]
     return None
 
 

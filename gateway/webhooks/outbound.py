@@ -18,6 +18,8 @@ from typing import Final, TypeAlias
 
 import httpx
 
+from gateway.telemetry import tracing
+from gateway.telemetry.tracing import Kind, Traces
 from gateway.webhooks import addresses
 from gateway.webhooks.addresses import Address, Network
 
@@ -29,6 +31,7 @@ CONNECTIONS_MAX: Final = 100
 #: has it hang for long after the call was given up, and others must find a thread meanwhile.
 _RESOLVERS: Final = 256
 _SCHEMES: Final = ("http", "https")
+_ERRORS_FROM: Final = 400
 
 #: From a host and a port to the addresses of that name; raises ``OSError`` when it has none.
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -61,10 +64,16 @@ class Outbound:
     """A client for URLs that are not to be trusted; one for each process."""
 
     def __init__(
-        self, allowed: tuple[Network, ...], *, resolve: Resolve | None = None, trusted: ssl.SSLContext | None = None
+        self,
+        allowed: tuple[Network, ...],
+        *,
+        resolve: Resolve | None = None,
+        trusted: ssl.SSLContext | None = None,
+        traces: Traces = tracing.OFF,
     ) -> None:
         """Made with the networks that the operator has listed; by default with the system's names and authorities."""
         self._allowed = allowed
+        self._traces = traces
         self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolve")
         self._resolve = self._ask_system if resolve is None else resolve
         # A connection is for one name and its certificate: none is kept for another name at the same address.
@@ -107,6 +116,28 @@ class Outbound:
         limit_bytes: int,
         *,
         encrypted: bool = False,
+    ) -> Answer | Fault:
+        # Not even the host: whose it is, is told by what the call is for.
+        with self._traces.inner(Kind.CALL, method, {"http.request.method": method}) as span:
+            answer = await self._within(method, url, body, headers, timeout_s, limit_bytes, encrypted=encrypted)
+            if isinstance(answer, Fault):
+                span.failed(answer)
+            else:
+                span.note("http.response.status_code", answer.status)
+                if answer.status >= _ERRORS_FROM:
+                    span.failed(str(answer.status))
+            return answer
+
+    async def _within(
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        limit_bytes: int,
+        *,
+        encrypted: bool,
     ) -> Answer | Fault:
         target = _parsed(url)
         if target is None:

@@ -110,6 +110,12 @@ async def lost(connection: AsyncConnection, ring: tuple[DerivedKey, ...]) -> int
     ).scalar_one()
 
 
+async def unopened(connection: AsyncConnection, ring: tuple[DerivedKey, ...]) -> int:
+    """How many secrets no key of the list opens, by opening each."""
+    rows = await connection.execute(sa.select(_secret))
+    return sum(sealing.open(ring, Sealed(row.sealed, row.sealed_key), row.id) is None for row in rows)
+
+
 async def seal_anew(database: Database, ring: tuple[DerivedKey, ...], at_once: int) -> int:
     """Seal under the current key what an older one of the list sealed, so many at a time; how many were."""
     older = [key.id for key in ring[1:]]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import uvloop
 
 from gateway import bootstrap, ids
-from gateway.archive import bucket
+from gateway.archive import aws, bucket
 from gateway.images import picture
 from gateway.jobs.states import State
 from gateway.settings import keyring, values
@@ -84,6 +84,13 @@ class Door:
         if self._server is None:
             raise RuntimeError("the front door is not open")
         return self._server.readiness
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a job."""
+        if self._server is None:
+            raise RuntimeError("the front door is not open")
+        return self._server.waiting_room.seated
 
     def _started(self) -> bool:
         if self._failure is not None:
@@ -164,7 +171,7 @@ class Door:
                 .where(tables.jobs.c.id == job_id)
                 .values(state=State.COMPLETED, cost_micros=2_000_000, ended_at=now)
             )
-        archive = bucket.open(self.settings.archive_url)
+        archive = bucket.open(self.settings.archive_url, aws.access(self.settings))
         try:
             await archive.put(key, data, found.content_type)
         finally:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.ledger import book, proof
+from gateway.reuse import hits
+from gateway.reuse.hits import Saved
 from gateway.storage import tables
 from tests.api.door import ADMIN_TOKEN, Door
 
@@ -142,6 +144,39 @@ async def test_usage_by_each_group(any_door: Door) -> None:
     assert (await get(any_door, "usage", until=today.isoformat()))["usage"] == []
     assert (await get(any_door, "usage", since=(today + timedelta(days=1)).isoformat()))["usage"] == []
     assert (await get(any_door, "usage", team="drawing"))["total"]["charged"] == 2
+
+
+async def test_usage_has_what_was_saved(any_door: Door) -> None:
+    """Each report but that by key has the answers that cost nothing, also where nothing was spent, and their sum."""
+    await charged(any_door, await any_door.caller("drawing"))
+    idle = await any_door.team("idle")
+    (job,) = await any_door.rows(tables.jobs)
+    today = job["created_at"].date()
+    saved = [
+        Saved(job["team_id"], "flux-2-max", today.isoformat(), 3, 6_000_000),
+        Saved(job["team_id"], "flux-2-pro", today.isoformat(), 1, 1_250_000),
+        Saved(idle.id, "flux-2-max", (today - timedelta(days=1)).isoformat(), 1, 2_000_000),
+    ]
+    async with any_door.database.write() as tx:
+        await hits.count(tx, saved)
+
+    async def lines(name: str, **query: str) -> list[tuple[Any, ...]]:
+        report = await get(any_door, "usage", **query)
+        assert sum(line["saved"] or 0 for line in report["usage"]) in (0, report["total"]["saved"])
+        return [(line[name], line["charged"], line["reused"], line["saved"]) for line in report["usage"]]
+
+    assert sorted(await lines("team")) == [("drawing", 2, 4, 7.25), ("idle", 0, 1, 2)]
+    assert await lines("model", by="model") == [("flux-2-max", 2, 4, 8), ("flux-2-pro", 0, 1, 1.25)]
+    assert [line[1:] for line in await lines("day", by="day")] == [(0, 1, 2), (2, 4, 7.25)]
+    assert [line[1:] for line in await lines("keyId", by="key")] == [(2, None, None)]
+    assert (await get(any_door, "usage", by="key"))["total"]["saved"] == 9.25
+    assert await lines("team", team="idle") == [("idle", 0, 1, 2)]
+    assert await lines("team", since=today.isoformat()) == [("drawing", 2, 4, 7.25)]
+    assert await lines("team", until=today.isoformat()) == [("idle", 0, 1, 2)]
+    sheet = (await any_door.client.get("/admin/v1/usage?by=key&format=csv", headers=ADMIN)).text
+    assert [(line["charged"], line["reused"], line["saved"]) for line in csv.DictReader(io.StringIO(sheet))] == [
+        ("2", "", "")
+    ]
 
 
 async def test_usage_as_a_sheet(door: Door) -> None:

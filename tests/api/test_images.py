@@ -111,11 +111,11 @@ async def test_an_expired_link_is_refused(door: Door) -> None:
         assert (await door.client.get(url)).status_code == status
 
 
-async def test_a_good_signature_for_no_picture_is_not_found(door: Door) -> None:
-    """A link that we could have signed, to a picture that is not there, is a 404."""
+async def test_a_good_signature_for_no_picture_is_gone(door: Door) -> None:
+    """A link that we alone could have signed, to a picture of which nothing is known any more, is a 410."""
     url, _ = links.sign(door.base_url, door.keyring.image_links[0], "img_gone", "png", datetime.now(UTC), 60)
     answer = await door.client.get(url)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "image_not_found")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "image_gone")
 
 
 async def test_a_picture_gone_from_the_archive_is_not_found(door: Door) -> None:

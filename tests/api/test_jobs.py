@@ -139,3 +139,23 @@ async def test_an_unknown_submission_reads_as_provisional(door: Door) -> None:
     assert [body["status"] for body in seen] == ["processing", "failed"]
     assert seen[1]["error"]["code"] == "submission_unknown"
     assert (seen[1]["error"]["provisional"], seen[1]["error"]["retrySafe"]) == (True, False)
+
+
+async def test_a_job_that_is_not_sent_comes_when_its_like_did(any_door: Door) -> None:
+    """Once enough was seen of a model, `Retry-After` of what waits is what it took; before that, soon."""
+    headers = await any_door.caller()
+    for model, seen, told in (("flux-2-max", 3, "41"), ("flux-2-flex", 2, "2")):
+        async with any_door.database.write() as tx:
+            for _ in range(seen):
+                await tx.execute(
+                    tables.durations.insert().values(
+                        job_id=ids.job(),
+                        model=model,
+                        resolution="1 MP",
+                        low_s=40.0,
+                        high_s=40.5,
+                        recorded_at=datetime.now(UTC),
+                    )
+                )
+        answer = await any_door.run(headers, model=model)
+        assert answer.headers["Retry-After"] == told

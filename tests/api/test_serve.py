@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.storage import database, schema, tables
+from gateway.storage import database, repeat_tables, schema, tables
 from tests.api.door import ADMIN_TOKEN, GOOD, SECRET_KEY, Door, environment
 from tests.support import ports, wait
 from tests.support.process import Process, StartProcess
 
 SERVE = (sys.executable, "-m", "service")
+RUN = "/api/v1/models/flux-2-max/run"
 PROMPT = "a very private wish"
 
 
@@ -134,6 +135,41 @@ async def test_a_request_under_way_is_finished(start_process: StartProcess, envi
     assert answer.startswith(b"HTTP/1.1 202 ")
     assert process.wait_end() == 0
     assert len(await minting.rows(tables.jobs)) == 1
+    await minting.client.aclose()
+    await minting.database.close()
+
+
+async def test_waits_and_streams_end_in_order(start_process: StartProcess, environ: dict[str, str]) -> None:
+    """After SIGTERM and its notice a wait is a 202, a stream ends, `/v1` is a 503; all within 30 s, no job moved."""
+    minting = Door(environ)
+    headers = await minting.caller()
+    process, client = served(start_process, environ)
+    client.close()
+    async with httpx.AsyncClient(base_url=minting.base_url, trust_env=False, timeout=60) as asker:
+        job_id = (await asker.post(RUN, headers=headers, json=GOOD)).json()["jobId"]
+        began = time.monotonic()
+        waits = asyncio.create_task(asker.post(RUN, headers={**headers, "Prefer": "wait=100"}, json=GOOD))
+        streams = asyncio.create_task(asker.get(f"/api/v1/jobs/{job_id}/events", headers=headers))
+        openai = asyncio.create_task(
+            asker.post("/v1/images/generations", headers=headers, json={"model": "flux-2-max", "prompt": "a gate"})
+        )
+
+        async def all_ordered() -> bool:
+            return len(await minting.rows(tables.jobs)) == 3
+
+        await wait.until(all_ordered, timeout_s=20, what="all three jobs")
+        process.signal(signal.SIGTERM)
+        waited, streamed, refused = await asyncio.gather(waits, streams, openai)
+    assert (waited.status_code, waited.json()["state"]) == (202, "queued")
+    assert streamed.text.count("event: state") == 1
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+    assert refused.headers["Retry-After"] == "1"
+    assert process.wait_end(25) == 0
+    assert 5 <= time.monotonic() - began < 30
+    assert "Traceback" not in process.output()
+    assert {row["state"] for row in await minting.rows(tables.jobs)} == {"queued"}
+    # The repeat of the refused request, at another process, is for the same job.
+    assert [row["holder"] for row in await minting.rows(repeat_tables.unanswered)] == [None]
     await minting.client.aclose()
     await minting.database.close()
 

@@ -25,6 +25,8 @@ OFFENCES = (
     ("arq only in workers", "gateway/jobs/offence.py", "import arq"),
     ("httpx only in upstream", "gateway/archive/offence.py", "import httpx"),
     ("obstore only in archive", "gateway/jobs/offence.py", "import obstore"),
+    ("OpenTelemetry only where", "gateway/jobs/offence.py", "import opentelemetry"),
+    ("Recording spans is loaded late", "service/offence.py", "import gateway.telemetry.spans"),
 )
 
 

@@ -78,6 +78,13 @@ def spent(watched: Watched) -> dict[str, float]:
     return {line["teamId"]: line["spent"] for line in watched.operate("GET", "usage?by=team")["usage"]}
 
 
+def again(watched: Watched, key: str, seed: int) -> None:
+    """Order what was made before: it is there at once, and costs nothing."""
+    body = {"prompt": "a torii gate", "seed": seed}
+    answer = watched.ask("POST", "/api/v1/models/flux-2-max/run", key, body)
+    assert (answer.status_code, answer.json()["creditCost"]) == (200, 0), answer.text
+
+
 def first_half(watched: Watched, emulator: EmulatorProcess, hook: str) -> tuple[str, str]:
     """Teams order; something goes wrong in each of the ways that the panels tell apart. Two keys."""
     _, drawing = watched.team("drawing", budgets=[{"window": "month", "limit": 100}])
@@ -93,11 +100,14 @@ def first_half(watched: Watched, emulator: EmulatorProcess, hook: str) -> tuple[
     emulator.switch(submit_fault={"kind": "status", "status": 422, "times": 1})
     watched.ended(website, watched.order(website))
     picture = next(job["output"]["images"][0] for job in done if job["status"] == "completed")
+    made = next(number for number, job in enumerate(done) if job["status"] == "completed")
     watched.ask("GET", picture.removeprefix(watched.url), drawing)
     watched.ask("GET", "/api/v1/jobs/job_nobody", website)
+    again(watched, drawing, made)
     watched.look()
     # Once more, since one request alone is no rate.
     watched.ask("GET", picture.removeprefix(watched.url), drawing)
+    again(watched, drawing, made)
     return drawing, website
 
 
@@ -106,6 +116,7 @@ def second_half(watched: Watched, emulator: EmulatorProcess, hook: str, keys: tu
     drawing, website = keys
     emulator.switch(duration_s={"min": 200, "max": 200})
     running = watched.order(drawing, seed=9, webhook_url=hook)
+    sharing = watched.order(drawing, seed=9)
     wait.until_sync(
         lambda: watched.ask("GET", f"/api/v1/jobs/{running}", drawing).json()["state"] == "running",
         timeout_s=20,
@@ -114,7 +125,7 @@ def second_half(watched: Watched, emulator: EmulatorProcess, hook: str, keys: tu
     watched.kill()
     emulator.switch(duration_s={"min": 40, "max": 45})
     watched.start()
-    watched.ended(drawing, running)
+    watched.ended(drawing, running, sharing)
     emulator.switch(duration_s=3600, time_scale=1)
     long = [watched.order(website) for _ in range(2)]
     wait.until_sync(
@@ -189,3 +200,11 @@ def test_the_spending_shown_is_the_ledgers(run: Run) -> None:
     second_half_ms = round((run.end - run.halfway).total_seconds() * 1000)
     latter = shown(run, "torii-overview", "Credits spent today", f"{second_half_ms}ms")
     assert latter == {"": total - run.spent_by_then}
+
+
+def test_the_savings_shown_are_the_books(run: Run) -> None:
+    """The panels of what was saved and the usage report agree: two hits, and one generation that was shared."""
+    saved = {line["teamId"]: line["saved"] for line in run.watched.operate("GET", "usage?by=team")["usage"]}
+    assert sorted(saved.values()) == [0, 0, 6]
+    assert shown(run, "torii-teams", "Credits saved in this period", "1h") == saved
+    assert shown(run, "torii-overview", "Credits saved today", "1h") == {"": 6}

@@ -2,17 +2,23 @@
 
 import json
 import os
+import secrets
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.ledger import proof
+from gateway.reuse import entries
+from gateway.reuse.entries import Keeping
+from gateway.reuse.places import Place
 from gateway.storage import tables
 from tests.api.door import ADMIN_TOKEN, Door, environment
+from tests.api.test_images import picture
 from tests.support import command, ports
 
 #: What a store command is not told, and a remote one is told alone.
@@ -142,9 +148,76 @@ async def test_where_the_credits_went(desk: Desk) -> None:
     assert [(line["model"], line["jobs"], line["held"]) for line in report["usage"]] == [("flux-2-max", 1, 2)]
     assert "SPENT" in desk.run("usage", "--team", "drawing").stdout
     sheet = desk.run("usage", "--format", "csv", "--by", "key").stdout.splitlines()
-    assert sheet[0] == "team,teamId,keyId,key,jobs,pictures,charged,refunded,adjusted,spent,held"
+    assert sheet[0] == "team,teamId,keyId,key,jobs,pictures,charged,refunded,adjusted,spent,held,reused,saved"
     assert "use a day" in desk.refused("usage", "--since", "yesterday")
     assert "no amount" in desk.refused("ledger", "adjust", "--team", "drawing", "--credits", "much", "--reference", "x")
+
+
+async def test_the_cache_is_chosen_shown_and_purged(desk: Desk) -> None:
+    """A team's choices are set and shown, the cache is looked into, and a purge says how much is gone."""
+    headers = await desk.door.caller("drawing")
+    nothing = desk.run("cache", "show")
+    assert (nothing.returncode, "nothing is kept" in nothing.stdout) == (0, True)
+    changed = desk.json("team", "update", "drawing", "--cache-ttl", "30d", "--cache-unseeded", "--cache-pool")
+    assert changed["cache"] == {"ttlS": 2_592_000, "unseeded": True, "pool": True}
+    changed = desk.json("team", "update", "drawing", "--cache-ttl", "0s", "--no-cache-unseeded")
+    assert changed["cache"] == {"ttlS": None, "unseeded": False, "pool": True}
+    assert "cache.pool" in desk.run("team", "show", "drawing").stdout
+    assert "cache.ttlS" in desk.refused("team", "update", "drawing", "--cache-ttl", "9999w")
+    for _ in range(2):
+        await cached(desk.door, headers)
+    (line,) = desk.json("cache", "show", "--team", "drawing")["cache"]
+    assert (line["model"], line["entries"], line["shared"], line["saved"]) == ("flux-2-max", 2, 0, 0)
+    assert "flux-2-max" in desk.run("cache", "show").stdout
+    assert desk.json("cache", "purge", "--model", "flux-2-pro") == {"purged": 0, "immediate": True}
+    done = desk.run("cache", "purge", "--team", "drawing", "--model", "flux-2-max")
+    assert (done.returncode, done.stdout) == (0, "2 entries are gone\n")
+    assert desk.json("cache", "purge", "--all")["purged"] == 0
+    assert "give `all`" in desk.refused("cache", "purge")
+    assert "no team" in desk.refused("cache", "purge", "--team", "nobody")
+
+
+async def test_jobs_are_erased_and_things_kept_for_days(desk: Desk) -> None:
+    """A job is erased for good; a team's days are chosen, shown, counted as a trial, and part of a file."""
+    headers = await desk.door.caller("drawing")
+    job_id = str((await desk.door.run(headers)).json()["jobId"])
+    await desk.door.finish(job_id, picture())
+    changed = desk.json("team", "update", "drawing", "--keep-pictures-days", "30", "--keep-prompts-days", "7")
+    assert changed["retention"] == {"picturesDays": 30, "promptsDays": 7}
+    changed = desk.json("team", "update", "drawing", "--keep-prompts-days", "0")
+    assert changed["retention"] == {"picturesDays": 30, "promptsDays": None}
+    assert "retention.picturesDays" in desk.run("team", "show", "drawing").stdout
+    found = desk.json("team", "retention", "drawing", "--keep-prompts-days", "1")
+    assert (found["promptsDays"], found["prompts"], found["pictures"]) == (1, 0, 0)
+    file = desk.folder / "teams.toml"
+    file.write_text('[[teams]]\nname = "drawing"\nretention = { promptsDays = 3, picturesDays = 30 }\n')
+    (change,) = desk.json("apply", "-f", str(file))["changes"]
+    assert change["to"] == {"retention": {"promptsDays": 3}}
+    assert desk.json("apply", "-f", str(file))["changes"] == []
+    assert desk.json("jobs", "erase", job_id)["immediate"] is True
+    assert "is erased" in desk.run("jobs", "erase", job_id).stdout
+    assert (await desk.door.client.get(f"/api/v1/jobs/{job_id}", headers=headers)).json()["assets"] == []
+    assert "there is no job" in desk.refused("jobs", "erase", "job_none")
+
+
+async def test_a_purge_needs_no_redis(desk: Desk) -> None:
+    """A command on the stores that is told of no Redis purges all the same, and says that copies may live on."""
+    await cached(desk.door, await desk.door.caller("drawing"))
+    desk.settings.pop("TORII_REDIS_URL", None)
+    done = desk.run("cache", "purge", "--all")
+    assert (done.returncode, done.stdout.startswith("1 entries are gone")) == (0, True)
+    assert ("up to a minute more" in done.stdout) is not desk.remote
+
+
+async def cached(door: Door, headers: dict[str, str]) -> str:
+    """A completed job that answers some request again; its id."""
+    job_id = str((await door.run(headers)).json()["jobId"])
+    await door.finish(job_id, picture())
+    (job,) = [row for row in await door.rows(tables.jobs) if row["id"] == job_id]
+    place = Place(job["team_id"], secrets.token_hex(32))
+    async with door.database.write() as tx:
+        await entries.put(tx, place, Keeping(job["team_id"], job["model"], job_id, 2_000_000), datetime.now(UTC))
+    return job_id
 
 
 async def test_jobs_are_seen_and_taken_back(desk: Desk) -> None:
@@ -154,7 +227,7 @@ async def test_jobs_are_seen_and_taken_back(desk: Desk) -> None:
     assert desk.json("jobs", "show", job_id)["parameters"]["prompt"] == "a torii gate in rain"
     assert "workers' notice" in desk.run("jobs", "requeue", job_id).stdout
     assert desk.json("jobs", "cancel", job_id)["state"] == "cancelled"
-    assert desk.run("jobs", "watch", job_id).returncode == 1
+    assert desk.run("jobs", "watch", job_id).returncode == 4
 
 
 async def test_a_team_is_paused(desk: Desk) -> None:
@@ -183,12 +256,14 @@ name = "drawing"
 rpm = 60
 maxQueueS = 600
 policy = { models = ["flux-2-max", "flux-2-flex"], maxResolution = "1 MP" }
+cache = { ttlS = 86400, pool = true }
 budgets = [{ window = "month", limit = 500.5, soft = 400 }, { window = "day", limit = 50 }]
 keys = [{ name = "test", rpm = 5, budgets = [{ window = "total", limit = 10 }] }]
 
 [[teams]]
 name = "painting"
 concurrency = 2
+cache = { unseeded = true }
 budgets = [{ window = "total", limit = 1 }]
 """
 
@@ -220,6 +295,10 @@ async def test_a_file_is_applied(desk: Desk) -> None:
     )
     team = desk.json("team", "show", "drawing")
     assert (team["rpm"], team["maxQueueS"], team["policy"]["maxResolution"]) == (60, 600, "1 MP")
+    assert team["cache"] == {"ttlS": 86400, "unseeded": False, "pool": True}
+    assert desk.json("team", "show", "painting")["cache"] == {"ttlS": None, "unseeded": True, "pool": False}
+    file.write_text(json.dumps({"teams": [{"name": "drawing", "cache": {"ttlS": None, "pool": True}}]}))
+    assert desk.run("apply", "-f", str(file)).stdout == 'set cache to {"ttlS":null} of team drawing\n'
 
 
 @pytest.mark.parametrize(

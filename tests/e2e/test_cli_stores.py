@@ -1,5 +1,6 @@
 """The commands that work on the stores, as an operator runs them: real processes, a real database, JSON and text."""
 
+import asyncio
 import json
 import os
 import pwd
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway import errors, ids
+from gateway import bootstrap, errors, ids
+from gateway.archive import bucket
 from gateway.images import catalogue
 from gateway.jobs import accept, queue
+from gateway.jobs.errands import Errands
 from gateway.jobs.outcomes import Outcome
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Job
@@ -28,6 +31,7 @@ from gateway.storage import stores as house_stores
 from gateway.storage.stores import Stores
 from gateway.tenancy import keys, scopes, teams
 from tests.support import command
+from tests.support.collector import Collector
 
 ACTOR = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
 SECRET = "secret key of these tests; long enough"
@@ -77,7 +81,7 @@ async def stores(desk: Desk) -> AsyncIterator[Stores]:
         yield opened
 
 
-async def ordered(stores: Stores) -> Job:
+async def ordered(desk: Desk, stores: Stores) -> Job:
     """A job of team drawing, as the front door accepts one."""
     now = stores.clock.now()
     ring = keyring.derive(stores.settings.secret_key).api_keys
@@ -86,7 +90,9 @@ async def ordered(stores: Stores) -> Job:
         key, _ = await keys.create(tx, team.id, "test", scopes.DEFAULT, ring, now)
         await teams.create(tx, "other", now)
     async with valkey.open(stores.settings.reveal("redis_url")) as redis:
-        counter = Counter(stores.database, catalogue.load(), queue.open(redis), stores.clock)
+        archive = bucket.open(str(desk.folder / "archive"))
+        library = await bootstrap.library(stores.database, redis, archive, Errands())
+        counter = Counter(stores.database, catalogue.load(), queue.open(redis), stores.clock, library)
         caller = accept.Caller(team.id, key.id)
         return (await accept.accept(counter, caller, "flux-2-max", {"prompt": "a gate"})).job
 
@@ -138,7 +144,7 @@ def test_text_for_people(desk: Desk) -> None:
 
 async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: Stores) -> None:
     """An operator sees a job and takes it back while it is queued; an ended one is left alone."""
-    job = await ordered(stores)
+    job = await ordered(desk, stores)
     rows = desk.json("jobs", "list", "--team", "drawing", "--state", "queued")
     assert [(row["id"], row["team"], row["credits"]) for row in rows] == [(job.id, "drawing", 2)]
     page = desk.json("jobs", "show", job.id)
@@ -148,13 +154,13 @@ async def test_a_job_is_listed_shown_nudged_and_cancelled(desk: Desk, stores: St
     assert "has no job" in desk.refused("jobs", "cancel", job.id, "--team", "other")
     assert desk.json("jobs", "cancel", job.id)["state"] == "cancelled"
     assert "nothing left to do" in desk.refused("jobs", "requeue", job.id)
-    assert desk.json("jobs", "watch", job.id, status=1)["state"] == "cancelled"
+    assert desk.json("jobs", "watch", job.id, status=4)["state"] == "cancelled"
     assert (ACTOR, "job.cancel", job.id) in await audited(stores)
 
 
 async def test_a_doubt_is_settled(desk: Desk, stores: Stores) -> None:
     """An unknown submission that is quiet can be settled, once, and the ledger stays right."""
-    job = await ordered(stores)
+    job = await ordered(desk, stores)
     await make_unknown(stores, job)
     assert "never sent again" in desk.refused("jobs", "requeue", job.id)
     settled = desk.json("jobs", "settle", job.id, "--not-charged")
@@ -193,13 +199,32 @@ def test_doctor_names_each_part(desk: Desk) -> None:
     done = desk.run("doctor")
     assert done.returncode == 1
     words = dict(line.split(maxsplit=2)[:2] for line in done.stdout.splitlines())
-    well = ("settings", "database", "ledger", "keys", "webhooks", "redis", "archive", "upstream")
+    well = ("settings", "database", "ledger", "keys", "webhooks", "redis", "archive", "upstream", "traces")
     assert words == {**dict.fromkeys(well, "ok"), "workers": "BROKEN"}
+
+
+@pytest.mark.usefixtures("stores")
+async def test_doctor_says_where_traces_go(desk: Desk) -> None:
+    """Doctor says that traces are off, where they are sent, or that nobody listens there; it never shows their key."""
+
+    def traces(**settings: str) -> tuple[str, str]:
+        done = desk.run("doctor", "--json", OTEL_EXPORTER_OTLP_HEADERS="x-key=planted-collector-key", **settings)
+        assert "planted-collector-key" not in done.stdout + done.stderr
+        (found,) = (part for part in json.loads(done.stdout)["parts"] if part["part"] == "traces")
+        return found["health"], found["says"]
+
+    assert traces() == ("ok", "off; OTEL_EXPORTER_OTLP_ENDPOINT turns them on")
+    async with Collector().listening() as collector:
+        there = await asyncio.to_thread(traces, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        assert there == ("ok", f"on: sent to {collector.url}/v1/traces")
+    health, says = traces(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    assert health == "warning"
+    assert "nobody listens" in says
 
 
 async def test_doctor_finds_what_is_wrong(desk: Desk, stores: Stores) -> None:
     """Each part that is wrong is found, though others are wrong too."""
-    job = await ordered(stores)
+    job = await ordered(desk, stores)
     async with stores.database.write() as tx:
         await tx.execute(tables.balances.update().values(held_micros=tables.balances.c.held_micros + 1))
     wrong = {

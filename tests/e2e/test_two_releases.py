@@ -1,21 +1,17 @@
 """A deploy: the release before and this one side by side on one database, forwards and backwards, losing nothing."""
 
-import io
 import itertools
-import shutil
-import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import httpx
 import pytest
 
 from gateway.jobs.states import State
-from gateway.storage import schema
-from tests.support import ports
+from tests.support import earlier, ports
 from tests.support.emulator import EmulatorProcess
 from tests.support.process import StartProcess
+from tests.support.report import UnavailableError
 from tests.support.rig import MODEL, TORII, Rig
 from tests.support.tree import ROOT
 
@@ -26,25 +22,13 @@ pytestmark = pytest.mark.parametrize(
 )
 
 
-def git(*words: str) -> bytes:
-    """What git says about this repository."""
-    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True).stdout
-
-
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the tree of the last commit before this release's schema, as it was deployed then."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout, so there is no release before this one to start")
-    mark = f"^RELEASE = {schema.RELEASE}$"
-    first = git("log", "--format=%H", "-n1", "-G", mark, "--", "gateway/storage/schema.py").decode().strip()
-    if not first or subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{first}^"], check=False).returncode:
-        pytest.skip("the history is cut off before the release before this one")
-    folder = tmp_path_factory.mktemp("before")
-    with tarfile.open(fileobj=io.BytesIO(git("archive", f"{first}^"))) as tree:
-        tree.extractall(folder, filter="data")
-    assert f"RELEASE = {schema.RELEASE - 1}\n" in (folder / "gateway/storage/schema.py").read_text()
-    return folder
+    try:
+        return earlier.unpack(tmp_path_factory.mktemp("before"))
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
 
 
 class Deployed:

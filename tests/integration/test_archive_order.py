@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from gateway.jobs import keeping
+from gateway.jobs import books, keeping
 from gateway.jobs.states import State
 from gateway.storage import tables
 from tests.support.emulator import EmulatorProcess
@@ -28,6 +28,9 @@ async def test_the_earliest_expiry_is_archived_first(rig: Rig, emulator: Emulato
                     results_expire_at=now + timedelta(minutes=minutes),
                 )
             )
+    async with rig.house.database.read() as connection:
+        nearest_s = (await books.snapshot(connection, now)).nearest_expiry_s
+    assert nearest_s == 10 * 60
     kept: list[str] = []
     for named in minutes_left:
         await keeping.keep(rig.shop, named)

@@ -184,3 +184,31 @@ async def test_a_redirect_of_a_download_stays_within_the_listed_hosts(rig: Rig, 
     emulator.switch(download_redirect="http://169.254.169.254/latest/{name}")
     job = await rig.drive(await rig.order(), State.ARCHIVING)
     assert (await rig.step(job)).state is State.ARCHIVING
+
+
+async def test_a_picture_that_the_archive_has_is_not_given_up(rig: Rig, emulator: EmulatorProcess) -> None:
+    """A copy that is gone upstream, while ours lies in the archive without a row, as after a restore, is adopted."""
+    job = await rig.drive(await rig.order(seed=4, num_outputs=2), State.ARCHIVING)
+    async with rig.house.database.read() as connection:
+        before = (await connection.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job.id))).one()
+    assert (await rig.drive(job)).state is State.COMPLETED
+    async with rig.house.database.write() as tx:
+        pictures = (await tx.execute(sa.select(tables.images).order_by(tables.images.c.position))).all()
+        # The record goes back to the moment before the pictures came; one of them is another one's by now.
+        await tx.execute(tables.images.delete())
+        await tx.execute(
+            tables.jobs.update().values(
+                state=State.ARCHIVING,
+                results=before.results,
+                results_expire_at=rig.house.clock.now(),
+                ended_at=None,
+                due_at=before.due_at,
+            )
+        )
+    emulator.delete_files()
+    await rig.house.bucket.put(pictures[1].object_key, b"something else", "image/png")
+    ended = await rig.drive(await rig.job(job.id))
+    assert (ended.state, ended.partial) == (State.COMPLETED, True)
+    async with rig.house.database.read() as connection:
+        again = (await connection.execute(sa.select(tables.images))).all()
+    assert [(row.position, row.sha256, row.seed) for row in again] == [(0, pictures[0].sha256, pictures[0].seed)]

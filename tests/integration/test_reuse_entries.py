@@ -12,8 +12,9 @@ from gateway.jobs.states import State
 from gateway.reuse import choices, entries, key
 from gateway.reuse.answer import Answer
 from gateway.reuse.entries import Keeping, Purged
-from gateway.reuse.places import POOL, Choices, Place
+from gateway.reuse.places import POOL, Place
 from gateway.storage import reuse_tables, tables
+from gateway.tenancy.choices import Choices
 from tests.support import kept
 from tests.support.kept import NOW, Owner, Store
 from tests.support.rig import MODEL

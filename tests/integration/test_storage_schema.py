@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from gateway import errors
-from gateway.storage import database, outbox, reuse_tables, schema, tables
+from gateway.storage import database, outbox, reuse_tables, schema, session_tables, tables
 from gateway.storage.database import Database
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  a time without a zone is what the test is about
@@ -19,7 +19,7 @@ def difference(connection: sa.Connection) -> list[object]:
     """What would still have to change for the database to be as the tables say."""
     context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
     # Every module of tables declares into one collection, if it is imported.
-    assert outbox.deliveries.metadata is reuse_tables.flights.metadata
+    assert outbox.deliveries.metadata is reuse_tables.flights.metadata is session_tables.sessions.metadata
     return list(compare_metadata(context, reuse_tables.flights.metadata))
 
 

@@ -13,10 +13,12 @@ from pydantic import SecretStr
 
 from gateway import errors
 from gateway.clock import SystemClock
+from gateway.reuse import choices
 from gateway.settings import keyring
 from gateway.storage import database, schema, tables
 from gateway.storage.database import Database
 from gateway.tenancy import keys, keytext, recognition, scopes, teams
+from gateway.tenancy.choices import Choices
 from gateway.tenancy.keys import Key
 from gateway.tenancy.keytext import KeyText
 from gateway.tenancy.recognition import Recogniser
@@ -106,6 +108,21 @@ async def test_a_caller_comes_with_its_teams_limits(store: Database) -> None:
     assert caller.key == key
     assert caller.scopes == scopes.DEFAULT
     assert caller.team == recognition.TeamLimits(team.id, 9, 4, 11, 60, {"maxResolution": "1 MP"}, drained=True)
+
+
+async def test_a_caller_comes_with_what_its_team_chose_about_reuse(store: Database) -> None:
+    """The same look gives the team's choices; a team that chose nothing has the defaults."""
+    team, _, text = await made(store)
+    async with recogniser(store) as one:
+        assert (await one.recognise(text.reveal(), HERE)).team.reuse == Choices()
+    async with store.write() as tx:
+        await choices.put(tx, team.id, Choices(ttl_s=60, unseeded=True))
+    async with recogniser(store) as one:
+        assert (await one.recognise(text.reveal(), HERE)).team.reuse == Choices(ttl_s=60, unseeded=True)
+    async with store.write() as tx:
+        await choices.put(tx, team.id, Choices(pool=True))
+    async with recogniser(store) as one:
+        assert (await one.recognise(text.reveal(), HERE)).team.reuse == Choices(pool=True)
 
 
 async def test_no_policy_is_none(store: Database) -> None:

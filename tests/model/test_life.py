@@ -74,12 +74,11 @@ def test_without_a_guard_a_law_is_broken(rules: Rules, law: str) -> None:
 
 
 def test_a_flight_keeps_its_laws() -> None:
-    """As planned: one submit for all who ask at once, one hold that moves with the lead, everybody gets an end."""
+    """One submit for all who ask at once, one hold that moves with the lead, everybody gets an end."""
     found, ends = flight.explored()
-    assert found.states > 100
-    assert ends > 10
-    built = {step for step in found.steps if step not in flight.PLANNED}
-    assert [step for step in sorted(built) if walks.function(step) is None] == []
+    assert found.states > 300
+    assert ends > 20
+    assert [step for step in sorted(found.steps) if walks.function(step) is None] == []
 
 
 def test_the_shortest_trace_is_found() -> None:

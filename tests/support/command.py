@@ -16,8 +16,8 @@ from cli import main
 
 #: What the commands load; the forked process has it already.
 LOADED = (
-    "cli.main", "cli.apply", "cli.doctor", "cli.jobs", "cli.key", "cli.ledger", "cli.models", "cli.pause", "cli.resume",
-    "cli.team", "cli.upstream", "cli.usage",
+    "cli.main", "cli.apply", "cli.backup", "cli.doctor", "cli.jobs", "cli.key", "cli.ledger", "cli.models", "cli.pause",
+    "cli.restore", "cli.resume", "cli.team", "cli.upstream", "cli.usage",
 )  # fmt: skip
 WITHIN_S = 60
 

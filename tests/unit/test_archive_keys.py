@@ -46,3 +46,15 @@ def test_positions_count_from_zero() -> None:
     """There is no picture before the first."""
     with pytest.raises(ValueError, match="not a position"):
         keys.sidecar("t", "j", -1, AT)
+
+
+def test_what_lies_beside_a_picture_is_found_by_its_key() -> None:
+    """The sidecar and the small copy of a picture are found by the picture's own key, whoever's job shows it."""
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    picture = keys.picture("team_a", "job_b", 1, "png", at)
+    assert keys.beside(picture) == keys.sidecar("team_a", "job_b", 1, at)
+    assert keys.thumbnail(picture) == picture.removesuffix(".png") + ".thumb.webp"
+    assert (keys.beside("plain"), keys.thumbnail("plain")) == ("plain.json", "plain.thumb.webp")
+    for bad in ("../x.png", "a//b.png", ".hidden"):
+        with pytest.raises(ValueError, match="not a key"):
+            keys.beside(bad)

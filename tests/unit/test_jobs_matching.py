@@ -190,3 +190,39 @@ def test_a_long_list_without_times_is_read_in_no_time() -> None:
     begun_s = time.process_time()
     assert matching.decide(doubts, strangers).matches == ()
     assert time.process_time() - begun_s < 2.0
+
+
+@pytest.mark.parametrize(
+    ("by_prompt", "verbatim", "free"),
+    [(False, False, False), (True, False, False), (False, True, False), (True, True, True)],
+)
+def test_after_a_restore_strangers_do_not_block(by_prompt: bool, verbatim: bool, free: bool) -> None:
+    """Another order's job blocks an absence, save for a doubt of a restore in a list that shows prompts as sent."""
+    reading = Seen((job("u", prompt="a stranger"),), at(200), LONG_AGO, SKEW, verbatim=verbatim)
+    decision = matching.decide([doubt("d", by_prompt=by_prompt)], reading)
+    assert (pairs(decision), absent(decision)) == ({}, {"d"} if free else set())
+
+
+def test_a_job_that_may_be_its_own_blocks_after_a_restore_too() -> None:
+    """Two listed jobs of the same prompt for one doubt stay in doubt: which is whose cannot be told."""
+    reading = Seen((job("u"), job("v", 2), job("w", prompt=None)), at(200), LONG_AGO, SKEW, verbatim=True)
+    decision = matching.decide([doubt("d", by_prompt=True)], reading)
+    assert (pairs(decision), absent(decision)) == ({}, set())
+
+
+@pytest.mark.parametrize(
+    ("prompts", "verbatim"),
+    [
+        ([], False),
+        ([("a gate", "a gate")], True),
+        ([("a  gate ", "a gate")], True),
+        ([("a gate in rain", "a gate …")], True),
+        ([("a gate", "a gate"), ("a gate", "a majestic gate")], False),
+        ([("a gate", None)], False),
+    ],
+)
+def test_a_list_is_taken_at_its_word_only_if_ours_are_shown_so(
+    prompts: list[tuple[str | None, str | None]], verbatim: bool
+) -> None:
+    """Prompts count if each job that is surely ours shows its own, and there is one."""
+    assert matching.verbatim(prompts) is verbatim

@@ -6,7 +6,8 @@ from gateway.images import catalogue
 from gateway.images.model import Model, Parameters
 from gateway.reuse import places
 from gateway.reuse.fingerprint import Key
-from gateway.reuse.places import POOL, Choices
+from gateway.reuse.places import POOL
+from gateway.tenancy.choices import Choices
 
 KEY = Key(bytes(32))
 SEEDED: Parameters = {"prompt": "a gate", "seed": 0}

@@ -152,6 +152,17 @@ def test_several_mistakes_are_one_line() -> None:
         ("TORII_IMAGE_URL_TTL_S", "0"),
         ("TORII_UNKNOWN_WAIT_S", "-1"),
         ("TORII_LOG_PROMPTS", "perhaps"),
+        ("OTEL_SDK_DISABLED", "perhaps"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://key:secret@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization: Bearer xyz"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=line%0Abreak"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "production"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "nan"),
     ],
 )
 def test_bad_values_are_named(name: str, text: str) -> None:
@@ -181,10 +192,11 @@ def test_repr_shows_no_secret() -> None:
         TORII_METRICS_TOKEN="metrics-token-16",
         AWS_SECRET_ACCESS_KEY="aws-secret-key",
         TORII_DATABASE_URL="postgresql+asyncpg://torii:p%40ssword@db/torii",
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20collector-key,x-other=other-collector-key",
     )
     assert set(settings.secrets()) == {
         "pd_upstream-key", "metrics-token-16", "aws-secret-key", "p%40ssword", "p@ssword", "redis-password",
-        ADMIN, SECRET,
+        ADMIN, SECRET, "Bearer collector-key", "collector-key", "other-collector-key",
     }  # fmt: skip
     for text in settings.secrets():
         assert text not in repr(settings)
@@ -253,7 +265,12 @@ def test_half_a_pair_of_object_store_keys() -> None:
 @pytest.mark.parametrize("name", sorted(values.SECRETS))
 def test_every_secret_may_be_a_file(name: str, tmp_path: Path) -> None:
     """Each secret is also read from the file that ``…_FILE`` names, less one trailing newline."""
-    text = {"TORII_DATABASE_URL": "postgresql+asyncpg://db/t", "TORII_REDIS_URL": REDIS}.get(name, ADMIN)
+    shaped = {
+        "TORII_DATABASE_URL": "postgresql+asyncpg://db/t",
+        "TORII_REDIS_URL": REDIS,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={ADMIN}",
+    }
+    text = shaped.get(name, ADMIN)
     file = tmp_path / "secret"
     direct = read(**{name: text})
     for ending in ("", "\n", "\r\n"):
@@ -262,6 +279,28 @@ def test_every_secret_may_be_a_file(name: str, tmp_path: Path) -> None:
     error = mistake(**{name: text, f"{name}_FILE": str(file)})
     assert error.param == name
     assert f"{name}_FILE" in error.message
+
+
+def test_traces_go_nowhere_unless_they_are_told() -> None:
+    """Tracing is off until an endpoint is named, and can be switched off where one is named for everybody."""
+    assert read().traces_url is None
+    assert read(OTEL_SERVICE_NAME="torii", OTEL_EXPORTER_OTLP_HEADERS="a=b").traces_url is None
+    base = "http://collector:4318/"
+    assert read(OTEL_EXPORTER_OTLP_ENDPOINT=base).traces_url == "http://collector:4318/v1/traces"
+    assert read(OTEL_EXPORTER_OTLP_ENDPOINT=base, OTEL_SDK_DISABLED="true").traces_url is None
+    own = "https://traces.example/otlp"
+    both = read(OTEL_EXPORTER_OTLP_ENDPOINT=base, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=own)
+    assert both.traces_url == own
+
+
+def test_lists_of_pairs_are_read_as_opentelemetry_writes_them() -> None:
+    """Headers and resource attributes are comma lists of ``name=value`` with percent-encoded values, kept in order."""
+    settings = read(
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=Basic%20dTpw%3D%3D, x-scope = a%2Cb",
+        OTEL_RESOURCE_ATTRIBUTES="deployment.environment=prod,team=pictures=ours",
+    )
+    assert settings.traces_headers == (("authorization", "Basic dTpw=="), ("x-scope", "a,b"))
+    assert settings.otel_resource_attributes == (("deployment.environment", "prod"), ("team", "pictures=ours"))
 
 
 def test_other_settings_have_no_file() -> None:

@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry import books, metrics
-from gateway.telemetry.metrics import Fault, Kind, Place
+from gateway.telemetry import books, labels, metrics
+from gateway.telemetry.labels import Fault
+from gateway.telemetry.metrics import Kind, Place
 
 
 def described(families: Iterable[Metric]) -> dict[str, tuple[str, str]]:
@@ -35,11 +36,15 @@ def test_names_and_labels_are_pinned() -> None:
         "torii_sweep_last_success_timestamp_seconds": ("gauge", ("sweep",)),
         "torii_breaker_open": ("gauge", ("breaker",)),
         "torii_rate_limited_total": ("counter", ("team", "limit")),
+        "torii_cache_requests_total": ("counter", ("team", "result")),
         "torii_webhook_deliveries_total": ("counter", ("outcome",)),
+        "torii_images_erased_total": ("counter", ("cause",)),
+        "torii_spans_dropped_total": ("counter", ("reason",)),
         "torii_build_info": ("gauge", ("version",)),
         "torii_jobs_total": ("counter", ("team", "model", "outcome")),
         "torii_credits_spent_total": ("counter", ("team", "model")),
         "torii_credits_refunded_total": ("counter", ("team", "model")),
+        "torii_credits_saved_total": ("counter", ("team", "model")),
         "torii_credits_held": ("gauge", ("team", "window")),
         "torii_budget_limit_credits": ("gauge", ("team", "window")),
         "torii_budget_used_credits": ("gauge", ("team", "window")),
@@ -49,7 +54,9 @@ def test_names_and_labels_are_pinned() -> None:
         "torii_upstream_jobs_in_flight": ("gauge", ()),
         "torii_submission_unknown_jobs": ("gauge", ()),
         "torii_upstream_credits_remaining": ("gauge", ()),
+        "torii_archive_nearest_expiry_seconds": ("gauge", ()),
         "torii_images_lost_total": ("counter", ()),
+        "torii_erasures_pending": ("gauge", ()),
     }
 
 
@@ -79,8 +86,8 @@ def test_labels_are_taken_by_name() -> None:
     registry = CollectorRegistry()
     declared = metrics.declare(registry, "1")
     declared.http_request_duration.labels(route="/x", method="GET", status="200").observe(0.0007)
-    declared.job_stage_duration.labels(stage=metrics.Stage.QUEUE).observe(1)
-    operation, status = metrics.Operation.POLL, metrics.status_label(Fault.TIMEOUT)
+    declared.job_stage_duration.labels(stage=labels.Stage.QUEUE).observe(1)
+    operation, status = labels.Operation.POLL, labels.status(Fault.TIMEOUT)
     declared.upstream_request_duration.labels(operation=operation, status=status).observe(20)
     text = generate_latest(registry).decode()
     for line in (
@@ -96,21 +103,21 @@ def test_labels_are_taken_by_name() -> None:
 def test_status_labels_are_a_closed_set(status: int | Fault) -> None:
     """Whatever an upstream answers, at most 504 statuses can become series."""
     allowed = {str(number) for number in range(100, 600)} | set(Fault)
-    assert metrics.status_label(status) in allowed
+    assert labels.status(status) in allowed
 
 
 @given(st.text())
 def test_method_labels_are_a_closed_set(method: str) -> None:
     """A made-up method is ``other``."""
-    assert metrics.method_label(method) == "other" or method.isupper()
-    assert metrics.method_label("GET") == "GET"
+    assert labels.method(method) == "other" or method.isupper()
+    assert labels.method("GET") == "GET"
 
 
 def test_waits_are_apart() -> None:
     """A request that was asked to wait would hide the others' times, so it has a route of its own."""
-    assert metrics.route_label("/api/v1/jobs/{job_id}", waited=False) == "/api/v1/jobs/{job_id}"
-    assert metrics.route_label("/api/v1/jobs/{job_id}", waited=True) == "/api/v1/jobs/{job_id} wait"
-    assert metrics.status_label(HTTPStatus.OK) == "200"
+    assert labels.route("/api/v1/jobs/{job_id}", waited=False) == "/api/v1/jobs/{job_id}"
+    assert labels.route("/api/v1/jobs/{job_id}", waited=True) == "/api/v1/jobs/{job_id} wait"
+    assert labels.status(HTTPStatus.OK) == "200"
 
 
 FULL = books.Books(
@@ -121,6 +128,8 @@ FULL = books.Books(
     upstream_credits_remaining_micros=99_100_000,
     credits_held_micros={("team_1", "month"): 2_000_000},
     credits_spent_micros={("team_1", "flux-2-max"): 250_000, ("team_2", 'a"b\n'): 1},
+    credits_saved_micros={("team_1", "flux-2-max"): 6_500_000},
+    nearest_expiry_s=-2.5,
     images_lost=0,
     jobs={("team_1", "flux-2-max", "completed"): 7},
 )
@@ -144,8 +153,11 @@ def test_books_as_text() -> None:
         ("torii_credits_held", (("team", "team_1"), ("window", "month"))): 2,
         ("torii_credits_spent_total", (("model", "flux-2-max"), ("team", "team_1"))): 0.25,
         ("torii_credits_spent_total", (("model", 'a"b\n'), ("team", "team_2"))): 0.000001,
+        ("torii_credits_saved_total", (("model", "flux-2-max"), ("team", "team_1"))): 6.5,
         ("torii_upstream_drift_credits", ()): 0,
+        ("torii_archive_nearest_expiry_seconds", ()): -2.5,
         ("torii_images_lost_total", ()): 0,
+        ("torii_erasures_pending", ()): 0,
         ("torii_jobs_total", (("model", "flux-2-max"), ("outcome", "completed"), ("team", "team_1"))): 7,
     }
 
@@ -155,6 +167,11 @@ def test_books_serve_what_is_declared(snapshot: books.Books) -> None:
     """Every metric of the books is there in declared order, with type and help, also when nothing happened."""
     declared = {spec.name: (spec.kind.value, spec.help) for spec in metrics.SPECS if spec.place is Place.BOOKS}
     assert list(described(books.render(snapshot)).items()) == list(declared.items())
+
+
+def test_nothing_to_expire_is_absent() -> None:
+    """While every picture is archived there is no time left to show, and no zero that would raise an alarm."""
+    assert "\ntorii_archive_nearest_expiry_seconds " not in books.text(books.Books()).decode()
 
 
 def test_an_unseen_balance_is_absent() -> None:

@@ -209,3 +209,13 @@ def test_what_the_store_cannot_hold_is_not_read() -> None:
     assert reading.submission(answer(400, {"error": "a\0b"}), NOW) == answers.Rejected(400, "a b")
     body = {"status": "completed", "output": {"images": ["https://t/\0.png"]}}
     assert reading.job(answer(200, body), NOW) == answers.Finished((), None)
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": "no pd_live_0123456789abcdef"}, {"message": "Bearer pd_live_0123456789abcdef"}]
+)
+def test_a_key_that_the_upstream_repeats_is_not_handed_on(body: dict[str, str]) -> None:
+    """What the upstream says is shown to callers, so a key in it is masked."""
+    said = reading.submission(answer(422, body), NOW)
+    assert isinstance(said, answers.Rejected)
+    assert "0123456789abcdef" not in said.message

@@ -107,9 +107,29 @@ _WEBHOOKS: Final = Row(
     ),
 )
 
+_ERASING: Final = Row(
+    "Erasing",
+    (
+        Panel(
+            title="Objects still to be deleted",
+            answers="Is what was erased gone from the archive too? Above 0 for a moment after each erasure.",
+            queries=(Query("torii_erasures_pending"),),
+            steps=worse_above(1000, 10_000),
+            pages=("erase-what-must-be-gone",),
+        ),
+        Panel(
+            title="Pictures erased",
+            answers="How many pictures were deleted, because somebody asked for it or their time was over?",
+            queries=(Query(promql.rate("torii_images_erased_total", "cause"), "{{cause}}"),),
+            unit=Unit.RATE,
+            pages=("erase-what-must-be-gone",),
+        ),
+    ),
+)
+
 BOARD: Final = Board(
     uid="torii-archive",
     title="Torii: archive and webhooks",
     answers="Are pictures kept in time, and do those who ordered them hear of it?",
-    rows=(_KEPT, _HANDED_OUT, _WEBHOOKS),
+    rows=(_KEPT, _HANDED_OUT, _WEBHOOKS, _ERASING),
 )

@@ -139,9 +139,36 @@ _ANSWERS: Final = Row(
     ),
 )
 
+_REUSE: Final = Row(
+    "What is not paid twice?",
+    (
+        Panel(
+            title="Credits saved today",
+            answers="What would answers from the cache and shared generations have cost today, in UTC?",
+            queries=(Query(promql.since("torii_credits_saved_total", "", "$__range")),),
+            kind=Kind.STAT,
+            unit=Unit.CREDITS,
+            since="now/d",
+            now=True,
+            width=8,
+            height=5,
+            pages=("purge-the-cache",),
+        ),
+        Panel(
+            title="Share of orders that cost nothing",
+            answers="Which part of all orders is answered from the cache or shares a generation under way?",
+            queries=(Query(promql.share("torii_cache_requests_total", promql.REUSED)),),
+            unit=Unit.SHARE,
+            width=16,
+            height=5,
+            pages=("purge-the-cache",),
+        ),
+    ),
+)
+
 BOARD: Final = Board(
     uid="torii-overview",
     title="Torii: overview",
     answers="Is it well, and what does it cost today?",
-    rows=(_WELL, _COST, _ANSWERS),
+    rows=(_WELL, _COST, _ANSWERS, _REUSE),
 )

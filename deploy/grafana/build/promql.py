@@ -2,6 +2,8 @@
 
 from typing import Final
 
+#: The results of a look into the cache that cost nothing.
+REUSED: Final = 'result=~"hit|collapsed"'
 #: Narrows the books' series to what a dashboard's variables say.
 CHOSEN: Final = '{team=~"$team",model=~"$model"}'
 
@@ -30,6 +32,15 @@ def quantile(share: float, histogram: str, by: str = "", chosen: str = "", over:
     """A quantile of a histogram, of all series together or by labels."""
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({share:g}, sum by ({labels}) (rate({histogram}_bucket{chosen}[{over}])))"
+
+
+def share(counter: str, some: str, by: str = "", chosen: str = "", over: str = "$__rate_interval") -> str:
+    """Which part of what a process's own counter grew by is of ``some`` labels; nothing where it did not grow."""
+    group = f"sum by ({by})" if by else "sum"
+    narrowed = f"{{{chosen.strip('{}')},{some}}}" if chosen else f"{{{some}}}"
+    whole = f"{group} (rate({counter}{chosen}[{over}]))"
+    # Of a kind that never came there is no series, which is a share of 0.
+    return f"({group} (rate({counter}{narrowed}[{over}])) or {whole} * 0) / ({whole} > 0)"
 
 
 def rate(counter: str, by: str, chosen: str = "", over: str = "$__rate_interval") -> str:

@@ -110,10 +110,38 @@ _ORDERS: Final = Row(
     ),
 )
 
+_REUSE: Final = Row(
+    "Not paid twice",
+    (
+        Panel(
+            title="Credits saved in this period",
+            answers="What would answers from the cache and shared generations have cost in the period chosen above?",
+            queries=(Query(promql.since("torii_credits_saved_total", "team", "$__range", promql.CHOSEN), "{{team}}"),),
+            kind=Kind.GAUGE,
+            unit=Unit.CREDITS,
+            pages=("purge-the-cache",),
+        ),
+        Panel(
+            title="Share of orders that cost nothing",
+            answers="Which part of each team's orders is answered from the cache or shares a generation under way?",
+            queries=(Query(promql.share("torii_cache_requests_total", promql.REUSED, "team", _TEAM), "{{team}}"),),
+            unit=Unit.SHARE,
+            pages=("purge-the-cache",),
+        ),
+        Panel(
+            title="Orders by what the cache made of them",
+            answers="How many are hits, misses, share a generation (collapsed), or have to be new (bypass)?",
+            queries=(Query(promql.rate("torii_cache_requests_total", "team, result", _TEAM), "{{team}} {{result}}"),),
+            unit=Unit.RATE,
+            pages=("purge-the-cache",),
+        ),
+    ),
+)
+
 BOARD: Final = Board(
     uid="torii-teams",
     title="Torii: teams",
     answers="Who spends what, what is left of each budget, and when does it run out?",
-    rows=(_SPENDING, _BUDGETS, _ORDERS),
+    rows=(_SPENDING, _BUDGETS, _ORDERS, _REUSE),
     variables=("team", "model"),
 )

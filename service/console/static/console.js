@@ -1,0 +1,70 @@
+// What plain HTML cannot do: copying to the clipboard, rolling a seed, and closing what Escape should close.
+// Everything else works without it. No page has a script of its own.
+"use strict";
+
+function copied(button) {
+  const said = button.querySelector("[data-copied]") || button;
+  const before = said.textContent;
+  said.textContent = "Copied";
+  window.setTimeout(() => { said.textContent = before; }, 1600);
+}
+
+function select(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const selection = window.getSelection();
+  selection.removeAllRanges();
+  selection.addRange(range);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) {
+    const source = document.getElementById(button.dataset.copy);
+    // Without a secure context there is no clipboard: then it is selected, for the hand to copy.
+    if (navigator.clipboard) {
+      navigator.clipboard.writeText(source.textContent).then(() => copied(button), () => select(source));
+    } else {
+      select(source);
+    }
+    return;
+  }
+  const roll = event.target.closest("[data-roll]");
+  if (roll) {
+    const field = document.getElementById(roll.dataset.roll);
+    const most = Number(field.max) + 1;
+    field.value = String(crypto.getRandomValues(new Uint32Array(1))[0] % most);
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+    return;
+  }
+  for (const open of document.querySelectorAll("details.confirm[open]")) {
+    if (!open.contains(event.target)) {
+      open.open = false;
+    }
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    for (const open of document.querySelectorAll("details.confirm[open], details.drawer[open]")) {
+      open.open = false;
+      open.querySelector("summary").focus();
+    }
+  }
+  // The playground's prompt: send it without leaving the text.
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea[data-send]")) {
+    event.target.form.requestSubmit();
+  }
+});
+
+// A part of a page that could not be had is said, not passed over in silence.
+document.addEventListener("htmx:sendError", () => {
+  const place = document.getElementById("notices");
+  if (place) {
+    const told = document.createElement("div");
+    told.className = "notice bad";
+    told.setAttribute("role", "alert");
+    told.textContent = "Torii does not answer. Accepted jobs go on; try again in a moment.";
+    place.replaceChildren(told);
+  }
+});
