@@ -82,11 +82,18 @@ async def begin(
 
 
 async def find(
-    database: Database, ring: Sequence[DerivedKey], admin_tokens: Sequence[str], text: str, now: datetime
+    database: Database,
+    ring: Sequence[DerivedKey],
+    admin_tokens: Sequence[str],
+    text: str,
+    now: datetime,
+    *,
+    used: bool = True,
 ) -> Session | None:
-    """The session of that text, none if there is none or its time is over; notes that it was used.
+    """The session of that text, none if there is none or its time is over.
 
-    An operator's session ends when its admin token is none any more. Raises ``StoreUnavailable`` when nobody can tell.
+    Noted as used, unless a page that nobody may be looking at asked by itself. An operator's session ends when its
+    admin token is none any more. Raises ``StoreUnavailable`` when nobody can tell.
     """
     parsed = _TEXT.fullmatch(text)
     if parsed is None:
@@ -101,7 +108,7 @@ async def find(
         return None
     if row.key_id is None and not _of_operator(made_under, row.operator, admin_tokens):
         return None
-    if now - row.seen_at > SEEN_STEP:
+    if used and now - row.seen_at > SEEN_STEP:
         await _mark_seen(database, session_id, now)
     return Session(session_id, row.key_id, row.expires_at, _csrf(made_under, session_id, secret))
 

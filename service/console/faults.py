@@ -73,7 +73,7 @@ def _page(request: Request[Any, Any, Any], error: Exception, told: Response[byte
     if request.headers.get("hx-request") == "true":
         answer = chrome.bare(request, "notice.html", title=title, status=status, **found)
         # What was there stays; the notice has a place of its own.
-        answer.headers |= {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"}
+        answer.headers |= {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML show:top"}
     else:
         answer = chrome.bare(request, "fault.html", title=title, status=status, **found)
     for name in ("Retry-After", "Allow"):

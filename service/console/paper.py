@@ -34,6 +34,8 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Vary": "Cookie, HX-Request",
     }
 )
+#: The collections of macros, by the names that templates call them by.
+_MACROS: Final = MappingProxyType({"ui": "pieces.html", "narrow": "filters.html", "plotted": "plot.html"})
 _TEXT: Final = "text/html"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -83,6 +85,9 @@ def unfold(assets: Assets) -> Paper:
     environment.filters.update(
         credits=_credits, micros=credits_of, moment=_moment, ago=_ago, seconds=_seconds, bytes=_bytes, words=_words
     )
+    for name, template in _MACROS.items():
+        # Global, and not imported by each template: a block that is rendered alone runs none of its page's imports.
+        environment.globals[name] = environment.get_template(template).module
     return Paper(environment, assets)
 
 

@@ -9,6 +9,7 @@ from service import admin_webhooks, webhook_shapes
 from service.console import chrome, visits
 from service.console.handlers import does, shows
 from service.console.names import checked_id
+from service.console.visits import Visit
 
 PATH: Final = "/console/webhooks"
 _PAGE: Final = "40"
@@ -18,26 +19,26 @@ _PAGE: Final = "40"
 async def page(request: Request[Any, Any, Any]) -> Response[str]:
     """The address, the secrets without their texts, and the log of deliveries."""
     visit = await visits.enter(request)
-    named, state = {"team": visit.of_team.name}, request.query_params.get("state", "")
-    query = {
-        **named,
-        "limit": _PAGE,
-        "cursor": request.query_params.get("cursor"),
-        "state": state if state in webhook_shapes.STATES else None,
-    }
-    found = await visit.carry_out(admin_webhooks.LIST, query=query)
+    return await _shown(visit, "rows" if "cursor" in request.query_params else "log")
+
+
+async def _shown(visit: Visit, block: str, made: str | None = None) -> Response[str]:
+    named, query = {"team": visit.of_team.name}, visit.request.query_params
+    state = query.get("state", "") if query.get("state", "") in webhook_shapes.STATES else ""
+    asked = {**named, "limit": _PAGE, "cursor": query.get("cursor"), "state": state}
+    found = await visit.carry_out(admin_webhooks.LIST, query=asked)
     cursor = found["nextCursor"]
     return chrome.show(
         visit,
         "webhooks.html",
         title="Webhooks",
-        block="rows" if "cursor" in request.query_params else "log",
+        block=block,
         hook=await visit.carry_out(admin_webhooks.READ, named),
         deliveries=found["deliveries"],
         more=chrome.link(visit, PATH, state=state, cursor=cursor) if cursor else None,
         state=state,
         states=webhook_shapes.STATES,
-        secret=None,
+        secret=made,
     )
 
 
@@ -57,18 +58,7 @@ async def secret(request: Request[Any, Any, Any]) -> Response[str]:
     named = {"team": visit.of_team.name}
     body: dict[str, object] = {"graceS": (form.count("grace_h") or 0) * 3600}
     made = await visit.carry_out(admin_webhooks.ROTATE, named, body=body)
-    return chrome.show(
-        visit,
-        "webhooks.html",
-        title="Webhooks",
-        block="hook",
-        hook=await visit.carry_out(admin_webhooks.READ, named),
-        deliveries=[],
-        more=None,
-        state="",
-        states=webhook_shapes.STATES,
-        secret=made["secret"],
-    )
+    return await _shown(visit, "hook", made["secret"])
 
 
 @shows(f"{PATH}/{{delivery:str}}", "delivery", Scope.MANAGE)

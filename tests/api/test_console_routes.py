@@ -225,3 +225,35 @@ async def test_a_webhooks_address_is_shown_to_who_manages_it(world: World) -> No
         await sign_in(world.door, world.keys[key])
         page = (await world.door.client.get(f"/console/jobs/{job}")).text
         assert ("https://hooks.example" in page, "secret-path" in page) == (True, whole), key
+
+
+PARTS = (
+    ("/console/playground?model=flux-2-dev", 'id="bench"'),
+    ("/console/gallery", 'id="results"'),
+    ("/console/jobs", 'id="results"'),
+    ("/console/webhooks", 'id="log"'),
+    ("/console/queue", 'id="lanes"'),
+    ("/console/audit", 'id="results"'),
+)
+
+
+@pytest.mark.parametrize(("path", "mark"), PARTS)
+async def test_a_part_of_a_page_stands_alone(world: World, path: str, mark: str) -> None:
+    """What htmx asks for is the part of the page that changes, with none of what is around it."""
+    await sign_in(world.door, ADMIN_TOKEN if path in ("/console/queue", "/console/audit") else world.keys["everything"])
+    part = await world.door.client.get(path, headers={"HX-Request": "true"})
+    assert part.status_code == 200
+    assert (mark in part.text, "<html" in part.text, "<h1" in part.text) == (True, False, False)
+
+
+async def test_a_new_secret_is_shown_in_its_part(world: World) -> None:
+    """Keys and webhook secrets are made within the page: the answer is the part of it that shows them, this once."""
+    await sign_in(world.door, world.keys["everything"])
+    headers = {**own(world.door), "HX-Request": "true"}
+    csrf = await token(world.door)
+    made = await world.door.client.post(
+        "/console/keys/make", data={"name": "made", "scopes": "read", "csrf": csrf}, headers=headers
+    )
+    assert (made.status_code, "torii_" in made.text, "<html" in made.text) == (200, True, False)
+    secret = await world.door.client.post("/console/webhooks/secret", data={"csrf": csrf}, headers=headers)
+    assert (secret.status_code, "whsec_" in secret.text, "<html" in secret.text) == (200, True, False)

@@ -174,6 +174,15 @@ async def test_use_keeps_a_session_awake(door: Door) -> None:
     assert after["expires_at"] == before["expires_at"]
 
 
+async def test_a_page_left_open_keeps_no_session_awake(door: Door) -> None:
+    """What a page asks by itself is answered, and is no use of the session: it ends as if nobody were there."""
+    await sign_in(door, ADMIN_TOKEN)
+    await age(door, seen_at=sessions.IDLE - timedelta(seconds=30))
+    before = (await door.rows(session_tables.sessions))[0]["seen_at"]
+    assert (await door.client.get("/console/queue", headers={"HX-Request": "true"})).status_code == 200
+    assert (await door.rows(session_tables.sessions))[0]["seen_at"] == before
+
+
 async def test_signing_out_ends_it_everywhere(door: Door) -> None:
     """After signing out the cookie is good for nothing, even if somebody kept it."""
     await sign_in(door, ADMIN_TOKEN)

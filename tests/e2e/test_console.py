@@ -1,5 +1,6 @@
 """The console as a person meets it: real pages of a real gateway in a real browser."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -61,7 +62,7 @@ async def gateway(start_process: StartProcess) -> Gateway:
     """Give a whole gateway on this machine, with the emulated upstream."""
     settings = {"TORII_PORT": str(ports.free_one()), "TORII_WORKER_METRICS_PORT": "0"}
     process = start_process([TORII, "up", "--json"], settings, name="up")
-    await wait.until(lambda: '"key"' in process.output(), timeout_s=STARTS_WITHIN_S, what="the gateway is up")
+    await asyncio.to_thread(process.wait_ready, '"key"', STARTS_WITHIN_S)
     said = json.loads(process.output())
     found = Gateway(said["url"], said["adminToken"], "")
     wanted = {"name": "console", "scopes": ["generate", "read", "manage"]}

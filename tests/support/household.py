@@ -82,6 +82,7 @@ def household(folder: Path) -> Iterator[Household]:
             "TORII_RESULT_HOSTS": emulator.result_host,
             "TORII_UPSTREAM_RPM": "60000",
             "TORII_PORT": str(port),
+            "TORII_WORKER_METRICS_PORT": "0",
             # Links lead through the server that errs, so that downloads may go wrong too.
             "TORII_PUBLIC_URL": crooked.url,
         }
