@@ -112,8 +112,8 @@ async def _contenders(
     paused = await pauses.standing(connection)
     if paused.everything:
         return []
-    full = await _full(connection, flights)
-    shut = _Shut(paused.teams | full, full, paused.models, await _shut_batches(connection, flights))
+    full, batches = await _full(connection, flights)
+    shut = _Shut(paused.teams | full, full, paused.models, batches)
     rows = await connection.execute(_next_jobs(shut, now).limit(at_most))
     return [
         Contender(
@@ -162,24 +162,23 @@ async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
     return _Flights(total, on_their_way, of)
 
 
-async def _full(connection: AsyncConnection, flights: _Flights) -> frozenset[str]:
-    """The teams and keys that have as many jobs in flight as they may, by id."""
+async def _full(connection: AsyncConnection, flights: _Flights) -> tuple[frozenset[str], frozenset[str]]:
+    """The teams and keys that have as many jobs in flight as they may, and the batches, by id; one question for all.
+
+    Of a batch that was taken back none may be.
+    """
     first = sa.func.coalesce(_key.c.lineage, _key.c.id)
+    at_most = sa.case((_batch.c.cancelled_at.is_(None), _batch.c.concurrency), else_=0)
     limits = sa.union_all(
-        sa.select(_team.c.id, _team.c.id.label("counted"), _team.c.concurrency).where(_team.c.concurrency.is_not(None)),
-        sa.select(_key.c.id, first.label("counted"), _key.c.concurrency).where(_key.c.concurrency.is_not(None)),
+        sa.select(_team.c.id, _team.c.id.label("counted"), _team.c.concurrency, sa.false().label("batch")).where(
+            _team.c.concurrency.is_not(None)
+        ),
+        sa.select(_key.c.id, first, _key.c.concurrency, sa.false()).where(_key.c.concurrency.is_not(None)),
+        sa.select(_batch.c.id, _batch.c.id, at_most, sa.true()).where(_batch.c.finished_at.is_(None)),
     )
     rows = await connection.execute(limits)
-    return frozenset(row.id for row in rows if flights.of.get(row.counted, 0) >= row.concurrency)
-
-
-async def _shut_batches(connection: AsyncConnection, flights: _Flights) -> frozenset[str]:
-    """The batches that have as many jobs in flight as they may, or of which no more is to be sent, by id."""
-    living = sa.select(_batch.c.id, _batch.c.concurrency, _batch.c.cancelled_at).where(_batch.c.finished_at.is_(None))
-    rows = await connection.execute(living)
-    return frozenset(
-        row.id for row in rows if row.cancelled_at is not None or flights.of.get(row.id, 0) >= row.concurrency
-    )
+    full = [row for row in rows if flights.of.get(row.counted, 0) >= row.concurrency]
+    return frozenset(row.id for row in full if not row.batch), frozenset(row.id for row in full if row.batch)
 
 
 def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
