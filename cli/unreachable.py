@@ -1,5 +1,7 @@
 """Why a gateway cannot be reached, in words. Asks nobody."""
 
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -18,11 +20,12 @@ def why(error: Exception) -> str:
             case ssl.SSLCertVerificationError():
                 return f"its certificate is not trusted: {cause.verify_message}"
             case ssl.SSLError():
-                return f"TLS failed: {cause.reason or cause.strerror}"
+                return f"TLS failed: {getattr(cause, 'reason', None) or cause.strerror}"
             case socket.gaierror():
                 return f"there is no such host ({cause.strerror})"
-            case OSError() if cause.strerror:
-                return cause.strerror.lower()
+            case OSError() if cause.errno in errno.errorcode:
+                # The event loop puts addresses into its texts; the system's own are shorter.
+                return os.strerror(cause.errno or 0).lower()
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

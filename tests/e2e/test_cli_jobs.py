@@ -72,7 +72,7 @@ def test_a_caller_has_its_jobs(house: Household, tmp_path: Path) -> None:
     assert re.search(r"^took +\d+\.\d s", torii(["jobs", "show", job], tmp_path, house.away()).stdout, re.MULTILINE)
     for words, said in (
         (["jobs", "cancel", job], "only a queued job can be cancelled"),
-        (["jobs", "show", "job_none"], "No such job"),
+        (["jobs", "show", "job_none"], "no job"),
     ):
         done = torii(words, tmp_path, house.away())
         assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr

@@ -45,7 +45,7 @@ def _behind(error: httpx.TransportError, cause: Exception) -> httpx.TransportErr
         (httpx.ConnectTimeout(""), "it does not answer"),
         (httpx.ReadTimeout(""), "it took too long to answer"),
         (
-            _behind(httpx.ConnectError("all failed"), ConnectionRefusedError(111, "Connection refused")),
+            _behind(httpx.ConnectError("all failed"), ConnectionRefusedError(111, "Connect call failed")),
             "connection refused",
         ),
         (
