@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gateway import errors, money
 from gateway.clock import rfc3339, rfc3339_ms
-from gateway.jobs import attempts, outcomes
+from gateway.jobs import outcomes
 from gateway.jobs.outcomes import Outcome
 from gateway.jobs.record import Job
 from gateway.jobs.states import ENDED, State
@@ -154,7 +154,7 @@ def attempt(row: sa.Row[Any], now: datetime) -> dict[str, Any]:
         "ageS": round((now - row.opened_at).total_seconds(), 1),
         "answeredAt": moment_ms(row.answered_at),
         "lookedAt": moment_ms(row.looked_at),
-        "settlesAt": rfc3339(attempts.settles_at(row.quiet_at)) if unknown else None,
+        "settlesAt": rfc3339(outcomes.settles_at(row.quiet_at)) if unknown else None,
         "hold": money.credits(row.hold_micros),
         "cost": None if row.cost_micros is None else money.credits(row.cost_micros),
         "upstreamJobId": row.upstream_job_id,

@@ -1,32 +1,23 @@
 """The intent: the row that says "a paid POST may have been sent", committed before the POST. Sends nothing."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import record
-from gateway.jobs.outcomes import SETTLED_AFTER, Outcome
+from gateway.jobs.outcomes import QUIET, Outcome
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
 from gateway.storage import tables
-from gateway.upstream import client
-
-#: After the POST's own deadline, this long must pass before anything is settled or sent again.
-QUIET = timedelta(seconds=client.SUBMIT_DEADLINE_S + 60)
 
 #: Why an attempt is unknown whose record went back in time; see ``rescue``.
 RESTORED: Final = "restored"
 
 _job = tables.jobs
 _attempt = tables.attempts
-
-
-def settles_at(quiet_at: datetime) -> datetime:
-    """When an attempt of which nothing tells counts as charged: a day after it can have been sent."""
-    return quiet_at - QUIET + SETTLED_AFTER
 
 
 async def open(shop: Shop, job: Job, now: datetime, hook_digest: str | None = None) -> Job | None:

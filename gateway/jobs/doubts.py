@@ -10,18 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import attempts
+from gateway.jobs import attempts, outcomes
 from gateway.jobs.matching import Doubt
 from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.storage import tables
-from gateway.upstream import client
+from gateway.upstream import answers
 
 #: Settled attempts near those in doubt may be whose job a list shows, too.
 _NEARBY = timedelta(minutes=10)
 #: One settled as charged by the balance alone is looked for this long: its picture is paid.
 _PAID_FOR = timedelta(hours=2)
 #: A dead worker's POST may be answered until its deadline, by a worker that was only taken for dead.
-_ANSWERED_BY = timedelta(seconds=client.SUBMIT_DEADLINE_S + 5)
+_ANSWERED_BY = timedelta(seconds=answers.SUBMIT_DEADLINE_S + 5)
 #: More than this many at once are beyond one-to-one evidence.
 MOST = 1_000
 _TAKEN_FOR_DEAD = frozenset({"worker_died", "no_answer_booked"})
@@ -53,7 +53,7 @@ async def bounds(connection: AsyncConnection, now: datetime) -> tuple[datetime, 
     columns = (_attempt.c.opened_at, _attempt.c.quiet_at)
     found = sa.union_all(*(sa.select(*columns).where(kind) for kind in (unknown, paid))).subquery()
     row = (await connection.execute(sa.select(sa.func.min(found.c.opened_at), sa.func.max(found.c.quiet_at)))).one()
-    return None if row[0] is None else (row[0], row[1] - attempts.QUIET)
+    return None if row[0] is None else (row[0], row[1] - outcomes.QUIET)
 
 
 async def rivals(connection: AsyncConnection, since: datetime, now: datetime) -> list[Doubt]:

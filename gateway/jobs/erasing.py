@@ -28,6 +28,7 @@ from gateway.jobs.states import ENDED, Failure, State
 from gateway.reuse import entries
 from gateway.reuse.entries import Purged
 from gateway.storage import batch_tables, erasure_tables, outbox, tables
+from gateway.storage.erasure_tables import Kind
 from gateway.tenancy import audit
 
 #: A worker that stood still while its job ended may put a picture back when it wakes: so long afterwards all is
@@ -55,17 +56,6 @@ class Cause(StrEnum):
     RETENTION = "retention"
 
 
-class Kind(StrEnum):
-    """What an erasure is about."""
-
-    #: An object that a row named, and what lies beside it, unless another row names it still.
-    PICTURE = "picture"
-    #: The JSON beside a picture, in any case: it tells the prompt and the team.
-    SIDECAR = "sidecar"
-    #: Where a picture may lie that no row ever named: its worker died between the two.
-    LEFTOVER = "leftover"
-
-
 @dataclass(frozen=True)
 class Erased:
     """A job that was erased, and what is to be told once that is committed."""
@@ -87,6 +77,7 @@ async def erase(counter: Counter, actor: str, team_id: str, job_id: str) -> Job:
     async with counter.database.write() as tx:
         done = await erase_in(tx, actor, job_id, counter.clock.now(), team_id)
     await counter.library.shelf.forget(done.purged)
+    await counter.library.snapshots.forget([done.job])
     if done.cancelled:
         await counter.queue.ended(done.job)
     if done.led:

@@ -15,11 +15,13 @@ import structlog
 from gateway import errors
 from gateway.archive import keys
 from gateway.images import picture
-from gateway.jobs import erasing, record, retention
-from gateway.jobs.erasing import AGAIN_AFTER, Cause, Kind
+from gateway.jobs import erasing, record, retention, snapshots
+from gateway.jobs.erasing import AGAIN_AFTER, Cause
 from gateway.jobs.parts import Shop
+from gateway.jobs.record import Job
 from gateway.reuse.entries import Purged
 from gateway.storage import erasure_tables, tables
+from gateway.storage.erasure_tables import Kind
 
 #: One sweep takes so many objects or jobs, for so long.
 AT_ONCE: Final = 100
@@ -147,20 +149,23 @@ async def over_time(shop: Shop) -> None:
             for job_id in await retention.oldest(connection, kind, shop.clock.now(), JOBS_AT_ONCE)
         ]
     purged: list[Purged] = []
+    erased: list[Job] = []
     for kind, job_id in late:
-        purged += await _expire(shop, kind, job_id)
+        purged += await _expire(shop, kind, job_id, erased)
     await shop.shelf.forget(purged)
+    await snapshots.forget(shop.redis, erased)
     if late:
         log.info("retention_over", jobs=len({job_id for _, job_id in late}))
 
 
-async def _expire(shop: Shop, kind: Kind, job_id: str) -> list[Purged]:
+async def _expire(shop: Shop, kind: Kind, job_id: str, erased: list[Job]) -> list[Purged]:
     now = shop.clock.now()
     async with shop.database.write() as tx:
         row = (await tx.execute(sa.select(_job).where(_job.c.id == job_id).with_for_update())).one()
         job = record.job(row)
         if job.ended_at is None:
             return []
+        erased.append(job)
         if kind is Kind.PICTURE and job.pictures_erased_at is None:
             _, purged = await erasing.pictures(tx, job, Cause.RETENTION, now)
             return purged

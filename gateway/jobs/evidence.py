@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import (
     account,
-    attempts,
     balance,
     discovery,
     doubts,
     hints,
     listing,
     matching,
+    outcomes,
     resubmission,
     settlement,
     traced,
@@ -145,7 +145,7 @@ async def _apply(shop: Shop, reading: Reading, since: datetime, known: list[Know
     await _note_reading(shop, everyone, decision.absent, reading.begun_at if whole_since is not None else None)
     for doubt in decision.absent:
         # By the last moment at which it can have been sent, which for most is the first one too.
-        vouched = latest is not None and latest > doubt.quiet_at - attempts.QUIET
+        vouched = latest is not None and latest > doubt.quiet_at - outcomes.QUIET
         await _absent(shop, doubt, reading.begun_at, vouched=vouched)
 
 

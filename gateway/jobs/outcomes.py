@@ -1,11 +1,15 @@
 """What can become of an attempt, and what can end the doubt about one: the words, and nothing that is done."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from gateway.upstream import answers
+
 #: Without evidence an unknown submission counts as charged after this long.
 SETTLED_AFTER: Final = timedelta(hours=24)
+#: After the POST's own deadline, this long must pass before anything is settled or sent again.
+QUIET: Final = timedelta(seconds=answers.SUBMIT_DEADLINE_S + 60)
 
 
 class Outcome(StrEnum):
@@ -44,3 +48,8 @@ class Evidence(StrEnum):
     OPERATOR = "operator"
     #: None, for a day.
     TIME = "time"
+
+
+def settles_at(quiet_at: datetime) -> datetime:
+    """When an attempt of which nothing tells counts as charged: a day after it can have been sent."""
+    return quiet_at - QUIET + SETTLED_AFTER

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import account, attempts, listing
+from gateway.jobs import account, attempts, listing, outcomes
 from gateway.jobs.outcomes import Outcome
 from gateway.jobs.states import ENDED, State
 from gateway.reuse import flights
@@ -112,7 +112,7 @@ async def _suppose_sent(tx: AsyncConnection, lost: Lost, now: datetime) -> int:
         "claim": sa.literal(RESTORE),
         "worker_id": sa.literal(RESTORE),
         "opened_at": sa.literal(since, _attempt.c.opened_at.type),
-        "quiet_at": sa.literal(lost.until + attempts.QUIET, _attempt.c.quiet_at.type),
+        "quiet_at": sa.literal(lost.until + outcomes.QUIET, _attempt.c.quiet_at.type),
         "outcome": sa.literal(str(Outcome.OPEN)),
         "hold_micros": _job.c.hold_micros,
     }
@@ -132,7 +132,7 @@ async def _suppose_sent(tx: AsyncConnection, lost: Lost, now: datetime) -> int:
 
 
 async def _doubt_open(tx: AsyncConnection, lost: Lost | None) -> None:
-    quiet = {} if lost is None else {"quiet_at": lost.until + attempts.QUIET}
+    quiet = {} if lost is None else {"quiet_at": lost.until + outcomes.QUIET}
     await tx.execute(
         _attempt.update()
         .where(_attempt.c.outcome == Outcome.OPEN)
@@ -151,7 +151,7 @@ async def _doubt_longer(tx: AsyncConnection, lost: Lost) -> None:
     await tx.execute(
         _attempt.update()
         .where(_attempt.c.outcome == Outcome.UNKNOWN, current.exists())
-        .values(reason=attempts.RESTORED, quiet_at=lost.until + attempts.QUIET, looked_at=None, absent_at=None)
+        .values(reason=attempts.RESTORED, quiet_at=lost.until + outcomes.QUIET, looked_at=None, absent_at=None)
     )
 
 

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
-from gateway.jobs.erasing import Kind
 from gateway.jobs.outcomes import Outcome
 from gateway.storage import erasure_tables, statements, tables
+from gateway.storage.erasure_tables import Kind
 
 #: Ten years; who wants more wants none.
 DAYS_MAX: Final = 3660

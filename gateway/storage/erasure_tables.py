@@ -3,10 +3,24 @@
 Declares; runs nothing. What is erased of a job is said in its own row (``tables.jobs``).
 """
 
+from enum import StrEnum
+
 import sqlalchemy as sa
 
 from gateway.storage import tables
 from gateway.storage.columns import ID, count, metadata, moment
+
+
+class Kind(StrEnum):
+    """What an erasure is about."""
+
+    #: An object that a row named, and what lies beside it, unless another row names it still.
+    PICTURE = "picture"
+    #: The JSON beside a picture, in any case: it tells the prompt and the team.
+    SIDECAR = "sidecar"
+    #: Where a picture may lie that no row ever named: its worker died between the two.
+    LEFTOVER = "leftover"
+
 
 #: One row an object that shall not be in the archive any more, written in the transaction that made it so.
 erasures = sa.Table(

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+#: A paid POST has this long, all in all, to be answered.
+SUBMIT_DEADLINE_S: Final = 20.0
 
 
 class Refusal(StrEnum):

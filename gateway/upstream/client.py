@@ -22,8 +22,6 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Kind, Span, Traces
 from gateway.upstream import answers, faults, hosts, joblist, reading
 
-#: A paid POST has this long, all in all, to be answered.
-SUBMIT_DEADLINE_S = 20.0
 POLL_DEADLINE_S = 15.0
 DOWNLOAD_DEADLINE_S = 90.0
 CONNECT_TIMEOUT_S = 5.0
@@ -67,7 +65,7 @@ class Upstream:
         self._metrics = measured
         self._clock = clock
         self._heed = heed
-        timeout = httpx.Timeout(SUBMIT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
+        timeout = httpx.Timeout(answers.SUBMIT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
         authorization = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         self._submits = httpx.AsyncClient(
             headers=authorization, timeout=timeout, limits=httpx.Limits(max_keepalive_connections=0)
@@ -94,7 +92,7 @@ class Upstream:
             headers={"Content-Type": "application/json"},
             extensions={"trace": self._not_after(until_s)},
         )
-        outcome = await self._exchange(self._submits, request, "submit", SUBMIT_DEADLINE_S)
+        outcome = await self._exchange(self._submits, request, "submit", answers.SUBMIT_DEADLINE_S)
         if isinstance(outcome, Exception):
             return faults.submission(outcome)
         return reading.submission(outcome, self._clock.now())

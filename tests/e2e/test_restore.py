@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import bootstrap
-from gateway.jobs import attempts
+from gateway.jobs import attempts, outcomes
 from gateway.jobs.outcomes import Evidence
 from gateway.jobs.states import ENDED, State
 from gateway.ledger import proof
@@ -143,7 +143,7 @@ async def test_nothing_is_paid_twice_after_a_restore(
     assert done["inDoubt"]["queued"] > 0
     async with restored(rig, place) as after:
         # The moment until which a POST may be under way is let pass.
-        await after.hurry(quiet_at=attempts.QUIET - timedelta(seconds=1))
+        await after.hurry(quiet_at=outcomes.QUIET - timedelta(seconds=1))
         emulator.switch(submit_fault=None, time_scale=0.002)
         start_worker("after", **place, TORII_UNKNOWN_WAIT_S="600")
         found = await all_end(after)
