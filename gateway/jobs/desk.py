@@ -11,6 +11,7 @@ from gateway.jobs import endings, handing, lookup
 from gateway.jobs.accept import Caller
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Image, Job
+from gateway.jobs.snapshots import Snapshot
 from gateway.jobs.states import State
 from gateway.reuse import flights
 
@@ -34,6 +35,22 @@ async def read(counter: Counter, caller: Caller, job_id: str, *, whole_team: boo
         job = await lookup.shown(connection, job)
         images = await lookup.images(connection, caller.team_id, job_id) if job.state is State.COMPLETED else []
         return Reading(job, images, await remaining_micros(connection, caller, counter.clock.now()))
+
+
+async def read_again(counter: Counter, caller: Caller, job_id: str, *, whole_team: bool) -> Reading:
+    """As ``read``; of what ended for good it may be a minute old, and what is left to its caller a few seconds."""
+    if not whole_team:
+        return await read(counter, caller, job_id, whole_team=False)
+    library = counter.library
+    found = await library.snapshots.look(caller.team_id, job_id)
+    if isinstance(found, Snapshot):
+        remaining = await library.purse.remaining(caller.team_id, caller.key_id)
+        return Reading(found.job, found.images, remaining)
+    reading = await read(counter, caller, job_id, whole_team=True)
+    library.purse.note(caller.team_id, caller.key_id, reading.remaining_micros)
+    if found is not None:
+        library.snapshots.keep(reading.job, reading.images, found)
+    return reading
 
 
 async def remaining_micros(connection: AsyncConnection, caller: Caller, now: datetime) -> int | None:
@@ -71,6 +88,7 @@ async def cancel_in(tx: AsyncConnection, job: Job, now: datetime) -> Job:
         elif await flights.leave(tx, job.id):
             ended = await endings.cancel(tx, job, now)
             if ended is not None:
+                await endings.count_left(tx, ended)
                 return ended
         # It was sent, ended, or came to lead this very moment.
         job = await lookup.find(tx, job.team_id, job.id)

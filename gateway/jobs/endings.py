@@ -2,7 +2,8 @@
 
 Ends those who follow the job, counts the outcome, and writes what each caller is told by webhook, in the same
 transaction. Moves no credits: whoever ends a job knows what became of its hold. Who takes a queued job back, or gives
-it up for its time, hands its flight on (``handing``): its followers still want their picture.
+it up for its time, hands its flight on (``handing``): its followers still want their picture. Such an end is counted
+by its caller, or by ``handing``: after whatever of followers and credits is locked for it.
 """
 
 from dataclasses import dataclass, replace
@@ -77,6 +78,11 @@ async def cancel(tx: AsyncConnection, job: Job, now: datetime) -> Job | None:
     )
 
 
+async def count_left(tx: AsyncConnection, ended: Job) -> None:
+    """Count the end of a job that was taken back or given up, last of all: those who follow may be leaving, too."""
+    await tally.count(tx, [Ended(ended, ended.error_code or ended.state)])
+
+
 async def landed(tx: AsyncConnection, ended: Job, now: datetime) -> list[Job]:
     """End those who follow a job that has ended, as its end should have done: the release before knows of none.
 
@@ -111,10 +117,12 @@ async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, mark:
     if row is None:
         return None
     ended = record.job(row)
-    others = [] if mark.outcome in LEAVES else await flying.landed(tx, ended, now)
-    ends = [Ended(ended, mark.outcome, mark.images_lost), *(Ended(each, mark.outcome) for each in others)]
-    await tally.count(tx, ends)
-    await flying.count_saved(tx, ended, others, now)
+    others: list[Job] = []
+    if mark.outcome not in LEAVES:
+        others = await flying.landed(tx, ended, now)
+        ends = [Ended(ended, mark.outcome, mark.images_lost), *(Ended(each, mark.outcome) for each in others)]
+        await tally.count(tx, ends)
+        await flying.count_saved(tx, ended, others, now)
     event_id = await announce.ended(tx, ended, now)
     await announce.all_ended(tx, others, now)
     return replace(ended, event_id=event_id)

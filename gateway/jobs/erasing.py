@@ -163,7 +163,8 @@ def _own_places(job: Job, images: list[Image]) -> list[tuple[Kind, str]]:
     kept = {image.position for image in images}
     return [
         (
-            Kind.SIDECAR if position in kept else Kind.LEFTOVER,
+            # Of pictures that went before, another job may show the objects still.
+            Kind.SIDECAR if position in kept or job.pictures_erased_at is not None else Kind.LEFTOVER,
             keys.sidecar(job.team_id, job.id, position, job.created_at),
         )
         for position in sorted({*_positions(job), *kept})

@@ -89,15 +89,20 @@ async def _take(shop: Shop) -> list[sa.Row[Any]]:
 
 async def _delete(shop: Shop, row: sa.Row[Any], worked: _Round) -> None:
     """Delete one object and what lies beside it; a picture that another job shows stays, for that one's erasure."""
-    if row.kind == Kind.PICTURE:
+    keys_of_row = _objects(row)
+    if row.kind != Kind.SIDECAR:
         # No new row can come to name it: rows are copied from rows, and the last one was locked when it was deleted.
-        named = sa.select(_image.c.id).where(_image.c.object_key == row.object_key).limit(1)
+        named = sa.select(_image.c.id).where(_image.c.object_key.in_(keys_of_row)).limit(1)
         async with shop.database.read() as connection:
-            if (await connection.execute(named)).first() is not None:
-                worked.done.append(row)
-                return
+            shown = (await connection.execute(named)).first() is not None
+        if shown and row.kind == Kind.PICTURE:
+            worked.done.append(row)
+            return
+        if shown:
+            # Only what lies beside it: it tells the prompt.
+            keys_of_row = [row.object_key]
     try:
-        for key in _objects(row):
+        for key in keys_of_row:
             await shop.bucket.delete(key)
     except errors.ArchiveUnavailable as error:
         worked.failed = True

@@ -67,7 +67,12 @@ async def _follow(tx: AsyncConnection, ended: Job, now: datetime) -> list[Job]:
     """End those who follow, oldest first, as their leader ended."""
     living = _job.c.ended_at.is_(None)
     mine = _job.c.follows == ended.id
-    doubted = sa.and_(_job.c.state == State.FAILED, _job.c.error_code == Failure.SUBMISSION_UNKNOWN)
+    doubted = sa.and_(
+        _job.c.state == State.FAILED,
+        _job.c.error_code == Failure.SUBMISSION_UNKNOWN,
+        # What was erased meanwhile shows nothing any more, and could not be erased once again.
+        _job.c.pictures_erased_at.is_(None),
+    )
     which = sa.and_(mine, sa.or_(living, doubted) if ended.state is State.COMPLETED else living)
     line = sa.select(_job.c.id).where(which).order_by(_job.c.created_at, _job.c.id).with_for_update()
     job_ids = (await tx.execute(line)).scalars().all()

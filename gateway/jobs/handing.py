@@ -32,18 +32,19 @@ log = structlog.get_logger(__name__)
 async def over(tx: AsyncConnection, ended: Job, now: datetime) -> str | None:
     """Give back the hold of a queued job that was taken back or given up, or let its heir have it; the heir's id.
 
-    In the transaction that ended it.
+    In the transaction that ended it, whose end is counted here.
     """
     held = await book.find(tx, ended.id, ended.attempt)
     flight = await flights.led_by(tx, ended.id)
     heir_id = None if flight is None else await _succeed(tx, _Estate(flight, ended, held), now)
     if heir_id is None:
         await book.release(tx, held, now)
+    await endings.count_left(tx, ended)
     return heir_id
 
 
 async def without_hold(tx: AsyncConnection, ended: Job, now: datetime) -> str | None:
-    """As ``over`` for one whose hold went back in the transaction that ended it, by the release before this one."""
+    """As ``over`` for one whose hold went back in the transaction that ended and counted it, by the release before."""
     flight = await flights.led_by(tx, ended.id)
     return None if flight is None else await _succeed(tx, _Estate(flight, ended, None), now)
 

@@ -131,7 +131,9 @@ async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> Non
         held = sa.and_(held, _job.c.model == over.subject)
     teams = sa.select(tables.teams.c.id)
     if over.scope is Scope.TEAM:
+        held = sa.and_(held, _job.c.team_id == over.subject)
         teams = teams.where(tables.teams.c.id == over.subject)
+    await _lock_in_turn(tx, held)
     pushes = [
         # A follower's own deadline is kept aside as long as it follows.
         _job.update().where(held, follows).values({deadline.name: _least(_later(tx, deadline, start, end), longest)})
@@ -143,6 +145,16 @@ async def _push_deadlines(tx: AsyncConnection, over: Pause, at: datetime) -> Non
     for team_id in (await tx.execute(teams)).scalars().all():
         for push in pushes:
             await tx.execute(push.where(_job.c.team_id == team_id))
+
+
+async def _lock_in_turn(tx: AsyncConnection, held: sa.ColumnElement[bool]) -> None:
+    """Lock those jobs in the order in which the end of a flight locks its leader and who follows, of whatever team."""
+    if tx.dialect.name != "postgresql":
+        # SQLite has one writer.
+        return
+    turn = (_job.c.follows.is_not(None), _job.c.created_at, _job.c.id)
+    line = sa.select(_job.c.id).where(held).order_by(*turn).with_for_update().subquery()
+    await tx.execute(sa.select(sa.func.count()).select_from(line))
 
 
 def _moment(at: datetime) -> sa.ColumnElement[datetime]:

@@ -13,7 +13,6 @@ import structlog
 
 from gateway.jobs import (
     account,
-    attempts,
     batch_sweep,
     booking,
     claims,
@@ -169,8 +168,11 @@ async def _time_out(shop: Shop, job: Job) -> None:
         if job.follows is not None and not await flights.leave(tx, job.id):
             return
         ended = await endings.fail(tx, job, failure, "it could not be started in time; nothing was charged", now)
-        if ended is not None and job.follows is None:
-            heir_id = await handing.over(tx, ended, now)
+        if ended is not None:
+            if job.follows is None:
+                heir_id = await handing.over(tx, ended, now)
+            else:
+                await endings.count_left(tx, ended)
     if ended is not None:
         log.info("queue_timeout", job_id=job.id, team_id=job.team_id)
         await shop.queue.ended(ended)
@@ -234,7 +236,7 @@ async def stuck(shop: Shop) -> None:
     async with shop.database.read() as connection:
         silent = await connection.execute(
             sa.select(_attempt.c.job_id, _attempt.c.number).where(
-                _attempt.c.outcome == Outcome.OPEN, _attempt.c.opened_at < now - attempts.QUIET
+                _attempt.c.outcome == Outcome.OPEN, _attempt.c.opened_at < now - outcomes.QUIET
             )
         )
         orphans = silent.all()
@@ -269,7 +271,7 @@ async def unknowns(shop: Shop) -> None:
             sa.select(_attempt.c.job_id, _attempt.c.number).where(
                 _attempt.c.outcome == Outcome.UNKNOWN,
                 # Not by its opening: what a restore put in doubt may have been sent long after that.
-                _attempt.c.quiet_at < now - outcomes.SETTLED_AFTER + attempts.QUIET,
+                _attempt.c.quiet_at < now - outcomes.SETTLED_AFTER + outcomes.QUIET,
             )
         )
         old = rows.all()

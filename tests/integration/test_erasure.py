@@ -24,11 +24,13 @@ from gateway.jobs import (
     keeping,
     liveness,
     lookup,
+    retention,
     settlement,
     sweep,
 )
 from gateway.jobs.outcomes import Outcome
 from gateway.jobs.record import Image, Job
+from gateway.jobs.retention import Retention
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import State
 from gateway.reuse.directives import Handling
@@ -366,3 +368,22 @@ async def test_another_teams_job_is_not_there(rig: Rig) -> None:
         await erasing.erase(rig.house.counter, "somebody", other.team_id, job.id)
     async with rig.house.database.read() as connection:
         assert len(await lookup.images(connection, job.team_id, job.id)) == 1
+
+
+async def test_an_erasure_after_retention_spares_what_another_job_shows(rig: Rig) -> None:
+    """A job whose pictures went with time is erased without the object that another job shows still."""
+    first = (await crowd.ask(rig)).job
+    await rig.drive(first)
+    copied = (await crowd.ask(rig, key="a key")).job
+    (image,) = await crowd.pictures(rig, copied)
+    long_ago = rig.house.clock.now() - timedelta(days=2)
+    async with rig.house.database.write() as tx:
+        await retention.put(tx, first.team_id, Retention(pictures_days=1))
+        await tx.execute(tables.jobs.update().where(tables.jobs.c.id == first.id).values(ended_at=long_ago))
+    await erasure_sweep.over_time(rig.shop)
+    await swept(rig)
+    assert (await rig.job(first.id)).pictures_erased_at is not None
+    await erase(rig, first)
+    await swept(rig)
+    assert [each.object_key for each in await crowd.pictures(rig, copied)] == [image.object_key]
+    assert image.object_key in objects(rig)

@@ -4,10 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from gateway import errors
 from gateway.admission.rate import OutOfPace, Standing
-from gateway.jobs import accept, deeds, desk, endings, gate, pauses, settlement, sweep, verdicts, view
+from gateway.jobs import accept, deeds, desk, endings, erasing, gate, pauses, settlement, sweep, verdicts, view
 from gateway.jobs.accept import Accepted
 from gateway.jobs.outcomes import Evidence
 from gateway.jobs.record import Job
@@ -17,7 +18,7 @@ from gateway.ledger.budgets import Budget, Window
 from gateway.reuse.directives import Handling
 from gateway.storage import outbox, reuse_tables, tables
 from gateway.upstream import answers
-from tests.support import crowd
+from tests.support import crowd, wait
 from tests.support.emulator import EmulatorProcess
 from tests.support.rig import MODEL, Rig
 
@@ -190,6 +191,33 @@ async def test_each_waits_no_longer_than_it_said(rig: Rig) -> None:
     assert await states(rig, [stays, last]) == [State.COMPLETED] * 2
 
 
+async def test_a_leader_and_who_follows_it_leave_at_once(rig: Rig) -> None:
+    """Neither waits for the other in a ring: what is counted is locked last, after followers and credits."""
+    leader, follower = await together(rig, 1)
+    async with rig.house.database.write() as tx:
+        await tx.execute(sa.select(_job.c.id).where(_job.c.id == follower.job.id).with_for_update())
+        leaving = asyncio.create_task(desk.cancel(rig.house.counter, rig.caller, leader.job.id, whole_team=True))
+        await wait.until(lambda: crowd.somebody_waits(rig), timeout_s=5, what="the leader waits for its follower")
+        await desk.cancel_in(tx, follower.job, rig.house.clock.now())
+    assert (await leaving).state is State.CANCELLED
+    assert await states(rig, [leader, follower]) == [State.CANCELLED] * 2
+    assert (await crowd.open_flights(rig), await rig.balance()) == ([], (0, 0))
+    (counted,) = await crowd.rows(rig, tables.outcomes)
+    assert (counted.outcome, counted.jobs) == ("cancelled", 2)
+    with crowd.statements() as asked:
+        alone = await rig.order()
+        asked.clear()
+        await desk.cancel(rig.house.counter, rig.caller, alone.id, whole_team=True)
+    written = [
+        next(name for name in ("balances", "outcomes") if f"INTO {name} " in each) for each in asked if _sums(each)
+    ]
+    assert written == ["balances", "outcomes"]
+
+
+def _sums(statement: str) -> bool:
+    return any(f"INTO {name} " in statement for name in ("balances", "outcomes"))
+
+
 async def test_a_leader_that_fails_takes_all_along(rig: Rig, emulator: EmulatorProcess) -> None:
     """Each fails for the same reason; the leader's team paid, the others did not, and the next one orders anew."""
     emulator.switch(outcome="failed")
@@ -232,6 +260,21 @@ async def test_an_unknown_leader_keeps_its_flight(rig: Rig, emulator: EmulatorPr
     assert (await rig.job(late.job.id)).error_code is None
     assert (await rig.job(late.job.id)).version > lost.version
     assert (await crowd.ask(rig)).handling is Handling.HIT
+
+
+async def test_what_a_follower_had_erased_stays_erased(rig: Rig, emulator: EmulatorProcess) -> None:
+    """A follower that failed with its leader and was erased gets no picture when the leader is found after all."""
+    emulator.switch(job_list=False, submit_fault={"kind": "cut_after", "times": 1})
+    leader, follower, other = await together(rig)
+    await rig.drive(leader.job, State.SUBMISSION_UNKNOWN)
+    await rig.hurry(quiet_at=timedelta(hours=25), opened_at=timedelta(hours=25))
+    await sweep.unknowns(rig.shop)
+    await erasing.erase(rig.house.counter, "somebody", follower.job.team_id, follower.job.id)
+    await _found(rig, leader.job.id, emulator.books()["jobs"][0]["jobId"])
+    await rig.drive(await rig.job(leader.job.id), State.COMPLETED)
+    assert await states(rig, [leader, follower, other]) == [State.COMPLETED, State.FAILED, State.COMPLETED]
+    assert await crowd.pictures(rig, follower.job) == []
+    assert len(await crowd.pictures(rig, other.job)) == 1
 
 
 async def _found(rig: Rig, job_id: str, upstream_job_id: str) -> None:

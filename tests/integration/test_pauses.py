@@ -1,12 +1,18 @@
 """What an operator has stopped: its jobs wait, without running out of time, and go on afterwards."""
 
+import asyncio
 from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import accept, claims, pauses, sweep
 from gateway.jobs.pauses import Scope
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure, State
+from gateway.reuse import choices
 from gateway.storage import tables
+from tests.support import crowd, wait
 from tests.support.rig import MODEL, Rig
 
 SIBLING = "flux-2-flex"
@@ -161,3 +167,30 @@ async def test_only_queued_jobs_of_the_subject_are_pushed(rig: Rig) -> None:
     await resume(rig, Scope.MODEL, rig.house.clock.now() + HALF_AN_HOUR)
     for job in (other, done):
         assert (await rig.job(job.id)).queue_deadline_at == job.queue_deadline_at
+
+
+async def test_a_resume_and_the_end_of_a_flight_wait_in_line(rig: Rig) -> None:
+    """Both lock the leader first and then who follows, of whatever team: neither ever waits for the other in a ring."""
+    other = await crowd.team(rig, "others", crowd.SHARES)
+    async with rig.house.database.write() as tx:
+        await choices.put(tx, rig.caller.team_id, crowd.SHARES)
+    leader = (await crowd.ask(rig, other, chosen=crowd.SHARES)).job
+    follower = (await crowd.ask(rig, chosen=crowd.SHARES)).job
+    assert follower.follows == leader.id
+    assert await pause(rig, Scope.ALL, HALF_AN_HOUR)
+    async with rig.house.database.write() as end:
+        # As the end of the leader would.
+        await _lock(end, leader)
+        resumed = asyncio.create_task(resume(rig, Scope.ALL))
+        await wait.until(lambda: crowd.somebody_waits(rig), timeout_s=5, what="the resume waits for the leader")
+        await _lock(end, follower)
+    assert await resumed
+    assert (await rig.job(leader.id)).queue_deadline_at > leader.queue_deadline_at
+    pushed, until = (await rig.job(follower.id)).follows_until, follower.follows_until
+    assert pushed is not None
+    assert until is not None
+    assert pushed > until
+
+
+async def _lock(tx: AsyncConnection, job: Job) -> None:
+    await tx.execute(sa.select(tables.jobs.c.id).where(tables.jobs.c.id == job.id).with_for_update())

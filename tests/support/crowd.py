@@ -122,3 +122,12 @@ def statements() -> Iterator[list[str]]:
         yield asked
     finally:
         event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+async def somebody_waits(rig: Rig) -> bool:
+    """Whether a transaction waits for another's lock; on SQLite it waits for the one writer, and nobody can see it."""
+    if rig.house.database.dialect == "sqlite":
+        return True
+    activity = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with rig.house.database.read() as connection:
+        return bool((await connection.execute(sa.text(activity))).scalar_one())
