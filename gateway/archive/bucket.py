@@ -7,10 +7,12 @@ never tells a caller why the store failed: the reason is a note on the error, fo
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, S3Store
 
@@ -18,12 +20,17 @@ from gateway import errors, ids
 from gateway.archive import aws, folder, keys
 from gateway.telemetry import redaction
 
+if TYPE_CHECKING:  # obstore has it in its stubs alone
+    from obstore import Attributes
+
 Result = TypeVar("Result")
 
 #: One object is read in pieces of this size: a slow reader holds one piece and no connection.
 CHUNK_BYTES = 4 * 1024 * 1024
 #: No verb but `Bucket.check` takes longer, waiting for a thread included; that one takes three times as long.
 DEADLINE_S = 30.0
+#: No URL of the store's own lives longer: whoever has one needs nothing else, and nobody can take it back.
+URL_LIFE_S_MAX = 900
 
 _THREADS = 16
 _REASON_CHARACTERS_MAX = 300
@@ -59,7 +66,7 @@ class Bucket:
     async def put(self, key: str, data: bytes, content_type: str) -> None:
         """Keep ``data`` (not empty) under ``key``, for good when this returns; putting the same again changes nothing.
 
-        The content type is kept by S3 alone.
+        The content type is kept by S3 alone, and for a picture what else a browser wants to know that gets it there.
         """
         if not data:
             raise ValueError("an empty object is no picture")
@@ -86,6 +93,18 @@ class Bucket:
         except errors.ImageNotFound:
             return False
         return True
+
+    async def url(self, key: str, life_s: int, method: Literal["GET", "HEAD"] = "GET") -> str:
+        """An address at which the store itself gives the object, good for that method and that many seconds.
+
+        At most ``URL_LIFE_S_MAX``. Whoever has it needs no key, so it is a secret. ``ValueError`` for a folder. Whether
+        the object exists is not asked.
+        """
+        store = self._store
+        if isinstance(store, LocalStore) or not 1 <= life_s <= URL_LIFE_S_MAX:
+            raise ValueError("no such address can be made")
+        life = timedelta(seconds=life_s)
+        return await self._run(lambda: obstore.sign(store, method, keys.checked(key), life))
 
     async def delete(self, key: str) -> None:
         """Remove the object; one that is not there is as good as removed."""
@@ -114,7 +133,7 @@ class Bucket:
             self._folder.write(key, data)
         else:
             # One PUT, not parts: it is atomic and strongly consistent, and takes up to 5 GB.
-            self._store.put(key, data, attributes={"Content-Type": content_type}, use_multipart=False)
+            self._store.put(key, data, attributes=_attributes(key, content_type), use_multipart=False)
 
     def _piece(self, key: str, start: int, length: int) -> tuple[int, bytes]:
         found = self._store.get(keys.checked(key), options={"range": (start, start + length)})
@@ -152,6 +171,17 @@ class Bucket:
         except OSError as gone:
             return _unavailable(gone)
         return errors.ImageNotFound()
+
+
+def _attributes(key: str, content_type: str) -> "Attributes":
+    """What S3 says of the object to whoever gets it there: of a picture its name, and how long its address lives."""
+    if not content_type.startswith("image/"):
+        return {"Content-Type": content_type}
+    return {
+        "Content-Type": content_type,
+        "Content-Disposition": f'inline; filename="{keys.saved_as(key)}"',
+        "Cache-Control": f"private, max-age={URL_LIFE_S_MAX}, immutable",
+    }
 
 
 def _unavailable(error: Exception) -> errors.ArchiveUnavailable:

@@ -43,6 +43,11 @@ def beside(picture_key: str) -> str:
     return f"{folder}/{described}" if folder else described
 
 
+def saved_as(key: str) -> str:
+    """What a file is called that is made of that object: its last two segments, which are enough to find it again."""
+    return "-".join(checked(key).split("/")[-2:])
+
+
 def _stem(team_id: str, job_id: str, position: int, created_at: datetime) -> str:
     if position < 0:
         raise ValueError(f"not a position: {position}")

@@ -4,16 +4,18 @@ import asyncio
 import dataclasses
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gateway import errors
-from gateway.archive import aws, bucket
+from gateway.archive import aws, bucket, presence
 from gateway.settings import values
 from tests.support.s3 import RadosGateway
 from tests.support.s3_bucket import Bucket
@@ -275,3 +277,71 @@ async def test_a_frozen_s3_server_hangs_nobody(s3_server: RadosGateway, s3: Buck
     assert time.monotonic() - begun < 3
     s3_server.resume()
     archive.close()
+
+
+class Hands:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        """The time of day, which nobody here asks for."""
+        return datetime(2026, 1, 2, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        """What the test says."""
+        return self.seconds
+
+
+async def test_presence_is_asked_once_a_minute(archive: bucket.Bucket) -> None:
+    """Within a minute of being seen an object counts as there; what was missed is asked for anew each time."""
+    clock = Hands()
+    seen = presence.Presence(archive, clock)
+    for _ in range(2):
+        with pytest.raises(errors.ImageNotFound):
+            await seen.require(KEY)
+    await archive.put(KEY, PICTURE, "image/png")
+    await seen.require(KEY)
+    await archive.delete(KEY)
+    clock.seconds = presence.GOOD_FOR_S - 0.1
+    await seen.require(KEY)
+    clock.seconds = presence.GOOD_FOR_S
+    with pytest.raises(errors.ImageNotFound):
+        await seen.require(KEY)
+    clock.seconds = 0.0
+    with pytest.raises(errors.ImageNotFound):
+        await seen.require(KEY)
+
+
+async def test_presence_remembers_within_bounds(tmp_path: Path) -> None:
+    """Of very many objects the first ones are forgotten, and asked for again."""
+    archive = bucket.open(str(tmp_path / "archive"))
+    seen = presence.Presence(archive, Hands())
+    files = [f"pictures/{number}.png" for number in range(presence.REMEMBERED_MAX + 1)]
+    (tmp_path / "archive" / "pictures").mkdir()
+    for name in files:
+        (tmp_path / "archive" / name).write_bytes(b"p")
+        await seen.require(name)
+    shutil.rmtree(tmp_path / "archive" / "pictures")
+    await seen.require(files[-1])
+    await seen.require(files[1])
+    with pytest.raises(errors.ImageNotFound):
+        await seen.require(files[0])
+    archive.close()
+
+
+async def test_a_folder_has_no_addresses(tmp_path: Path) -> None:
+    """Of a folder no address is made, and of a bucket none that lives too long or is for no key of ours."""
+    folder = bucket.open(str(tmp_path / "archive"))
+    bare = bucket.open("s3://pictures", aws.Access("id", "secret", endpoint_url="http://127.0.0.1:9"))
+    with pytest.raises(ValueError, match="no such address"):
+        await folder.url(KEY, 60)
+    for life_s in (0, -1, bucket.URL_LIFE_S_MAX + 1):
+        with pytest.raises(ValueError, match="no such address"):
+            await bare.url(KEY, life_s)
+    with pytest.raises(ValueError, match="not a key"):
+        await bare.url("../other/0.png", 60)
+    assert (await bare.url(KEY, 60)).startswith(f"http://127.0.0.1:9/pictures/{KEY}?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+    folder.close()
+    bare.close()
