@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench import accept, coldstart, figures, lag, machine, plan, reads, waiters
+from bench import accept, coldstart, figures, hits, lag, machine, plan, reads, waiters
 from bench.figures import Row
 from bench.plan import Plan
 from tests.support.report import UnavailableError
@@ -22,6 +22,7 @@ from tests.support.report import UnavailableError
 Measure = Callable[[Plan], Iterator[Row]]
 MEASUREMENTS: Final[Mapping[str, Measure]] = MappingProxyType(
     {
+        hits.NAME: hits.measure,
         accept.NAME: accept.measure,
         reads.NAME: reads.measure,
         coldstart.NAME: coldstart.measure,

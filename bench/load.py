@@ -47,15 +47,23 @@ class Sample:
         return len(self.took_s) / self.seconds
 
 
-def call(port: int, method: str, path: str, *, key: str = "", body: Mapping[str, object] | None = None) -> Call:
-    """The request of a client that sends JSON, if anything; a POST expects 202, a GET 200."""
+def call(
+    port: int,
+    method: str,
+    path: str,
+    *,
+    key: str = "",
+    body: Mapping[str, object] | None = None,
+    expected: int | None = None,
+) -> Call:
+    """The request of a client that sends JSON, if anything; by default a POST expects 202, a GET 200."""
     content = b"" if body is None else json.dumps(dict(body)).encode()
     lines = [f"{method} {path} HTTP/1.1", f"Host: {LOOPBACK}:{port}", f"Content-Length: {len(content)}"]
     if body is not None:
         lines.append("Content-Type: application/json")
     if key:
         lines.append(f"Authorization: Bearer {key}")
-    return Call(port, "\r\n".join([*lines, "", ""]).encode() + content, 202 if method == "POST" else 200)
+    return Call(port, "\r\n".join([*lines, "", ""]).encode() + content, expected or (202 if method == "POST" else 200))
 
 
 async def saturate(what: Call, connections: int, seconds: float) -> Sample:

@@ -24,9 +24,9 @@ class Client:
             timeout=30.0,
         )
 
-    def order(self, prompt: str) -> str:
+    def order(self, prompt: str, **parameters: object) -> str:
         """Order one picture; the job's id."""
-        answer = self._client.post(RUN, json={"prompt": prompt}).raise_for_status()
+        answer = self._client.post(RUN, json={"prompt": prompt, **parameters}).raise_for_status()
         return str(answer.json()["jobId"])
 
     def completed(self, job_id: str, within_s: float, every_s: float = 0.05) -> dict[str, Any]:

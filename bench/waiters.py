@@ -102,6 +102,9 @@ async def _crowd(pid: int, port: int, keys: list[str], plan: Plan) -> dict[str, 
         seated_mib, cpu_s = _rss_mib(pid), machine.cpu_s(pid)
         await asyncio.sleep(plan.waiting_s)
         busy = (machine.cpu_s(pid) - cpu_s) / plan.waiting_s
+        first.close()
+        # A connection that rested for so long may be closed by now.
+        first = await _connect(port, keys[0])
         heard = {waiter.job_id: waiter for waiter in crowd if waiter.job_id}
         lags = sorted([await _lag(first, waiter) for waiter in list(heard.values())[:_ENDED]])
         for waiter in (*crowd, first):

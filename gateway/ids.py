@@ -11,7 +11,7 @@ _LENGTH = 22
 
 def base62(length: int) -> str:
     """That many random base-62 digits from the operating system's generator."""
-    return "".join(secrets.choice(BASE62) for _ in range(length))
+    return encode(secrets.randbelow(62**length), length)
 
 
 def encode(number: int, length: int) -> str:

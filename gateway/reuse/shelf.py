@@ -10,13 +10,12 @@ the commit and the mark), or was flushed, the minute is what bounds it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from gateway.clock import Clock
@@ -25,6 +24,7 @@ from gateway.reuse.answer import Answer
 from gateway.reuse.entries import Purged
 from gateway.reuse.places import Place
 from gateway.storage import keyspace
+from gateway.storage.lane import Lane, Script
 
 #: A hit is worth no more of a caller's time than this: SQL has the answer too.
 ANSWER_WITHIN_S: Final = 0.15
@@ -37,7 +37,7 @@ MARK_MS: Final = 120_000
 _MARKS_AT_ONCE: Final = 500
 
 # What was found, how long it still lives, and Redis's time; a hit is counted at once if it is to be.
-_LOOK: Final = """
+_LOOK: Final = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = redis.call('HMGET', KEYS[1], 'b', 'm')
@@ -47,7 +47,7 @@ if ARGV[1] ~= '' then
     redis.call('HINCRBY', KEYS[2], 'm' .. ARGV[1], found[2])
 end
 return {now, redis.call('PTTL', KEYS[1]), found[1]}
-"""
+""")
 
 _COUNT: Final = """
 redis.call('HINCRBY', KEYS[1], 'n' .. ARGV[1], 1)
@@ -87,6 +87,8 @@ return 0
 
 #: What a script is given beside its keys.
 Given: TypeAlias = str | int | bytes
+#: Has a script carried out, by its ``keys`` and ``args``.
+Asking: TypeAlias = Callable[..., Awaitable[Any]]
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +112,8 @@ class Shelf:
         self._clock = clock
         self._answer_within_s = answer_within_s
         self._rests_until_s = 0.0
-        self._look = redis.register_script(_LOOK)
+        #: For looks alone: they come with each request, the others with each change.
+        self._lane = Lane(redis.connection_pool)
         self._put = redis.register_script(_PUT)
         self._mark = redis.register_script(_MARK)
         self._count = redis.register_script(_COUNT)
@@ -158,15 +161,24 @@ class Shelf:
             done &= await self._ask(self._mark, keys, given, "forget", rests=False) is not None
         return done
 
+    async def close(self) -> None:
+        """Give the connection for looks up."""
+        await self._lane.close()
+
+    async def _look(self, keys: list[str], args: list[Given]) -> object:
+        # A look that counts is not repeated in doubt: nothing is counted twice, and SQL has the answer too.
+        answered: object = await self._lane.run(_LOOK, keys, args, once=args[0] != "")
+        return answered
+
     async def _ask(
-        self, script: AsyncScript, keys: list[str], given: Sequence[Given], deed: str, *, rests: bool = True
+        self, script: Asking, keys: list[str], given: Sequence[Given], deed: str, *, rests: bool = True
     ) -> object:
         """What the script gives; none, and it never gives that, when Redis did not answer in time."""
         if rests and self._clock.monotonic() < self._rests_until_s:
             return None
         try:
             async with asyncio.timeout(self._answer_within_s):
-                answered: object = await script(keys=keys, args=given)
+                answered: object = await script(keys=keys, args=[*given])
                 return answered
         except (RedisError, OSError, TimeoutError) as error:
             self._rests_until_s = self._clock.monotonic() + REST_S

@@ -7,9 +7,10 @@ the local variables of a traceback.
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TextIO
+from json import JSONEncoder
+from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -39,29 +40,30 @@ def configure(
     as_json = not out.isatty() if json is None else json
     shared = _shared()
     renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False, sort_keys=False)
+        _as_json
         if as_json
         else structlog.dev.ConsoleRenderer(
             colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, timestamp_key="at"
         )
     )
+    last: list[Processor] = [
+        structlog.processors.StackInfoRenderer(),
+        # A plain traceback: those with local variables show whatever a function held.
+        structlog.processors.format_exc_info,
+        _Scrub(scrubbing.Scrubber(prompts=prompts, hidden=tuple(hidden))),
+        renderer,
+    ]
     formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.StackInfoRenderer(),
-            # A plain traceback: those with local variables show whatever a function held.
-            structlog.processors.format_exc_info,
-            _Scrub(scrubbing.Scrubber(prompts=prompts, hidden=tuple(hidden))),
-            renderer,
-        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         foreign_pre_chain=shared,
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
     _route(handler, level)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        # Our own lines go the same way, but for the records and handlers of logging, which cost as much again.
+        processors=[*shared, *last],
+        logger_factory=_Pens(out),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=False,
     )
@@ -88,6 +90,40 @@ class _Scrub:
 
     def __call__(self, _logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
         return self.scrubber.fields(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pens:
+    """Makes what writes the lines of one module."""
+
+    out: TextIO
+
+    def __call__(self, name: str = "", *_: object) -> "_Pen":
+        return _Pen(name, self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pen:
+    """Writes lines, whatever their level: who is called at all was asked before."""
+
+    name: str
+    out: TextIO
+
+    def info(self, line: str) -> None:
+        """Write the line; one that cannot be written is lost, and the work it tells of goes on."""
+        with suppress(OSError, ValueError):
+            self.out.write(f"{line}\n")
+            self.out.flush()
+
+    debug = warning = error = critical = msg = info
+
+
+_ENCODER: Final = JSONEncoder(ensure_ascii=False)
+
+
+def _as_json(_logger: WrappedLogger, _method: str, entry: EventDict) -> str:
+    """The entry as JSON; what comes here is plain already."""
+    return _ENCODER.encode(entry)
 
 
 def _shared() -> list[Processor]:

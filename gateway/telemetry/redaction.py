@@ -6,6 +6,7 @@ rather mask a harmless word than let a secret through.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 MASK = "[redacted]"
@@ -56,17 +57,19 @@ _PROMPT_ASSIGNED = re.compile(
 
 #: A text or a name without any of these, in any case, holds nothing that the expressions here would find. Nearly every
 #: text of a log is of that kind, and looking for them takes a hundredth of the time.
-_TELLS = (
+_TELLS = re.compile("|".join(map(re.escape, (
     "authorization", "basic", "bearer", "cookie", "credential", "digest", "hash", "key", "passphrase", "passw", "pd_",
     "pdl_", "secret", "sig", "token", "torii_", "whsec_", "://",
-)  # fmt: skip
+))))  # fmt: skip
+#: Names of fields are few and come again with each line; what is longer is no name.
+_NAMES_KEPT = 1024
+_NAME_CHARACTERS = 64
 
 
 def redact(text: str, hidden: Sequence[str] = ()) -> str:
     """``text`` without Torii and upstream keys, bearer tokens, URLs' passwords, signatures and the ``hidden`` texts."""
-    for secret in sorted(hidden, key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, MASK)
+    for secret in sorted((each for each in hidden if each and each in text), key=len, reverse=True):
+        text = text.replace(secret, MASK)
     if not _tells(text):
         return text
     text = _TORII_KEY.sub(rf"torii_\1_{MASK}", text)
@@ -77,6 +80,22 @@ def redact(text: str, hidden: Sequence[str] = ()) -> str:
     return _ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text)
 
 
+def plain(text: str) -> bool:
+    """Whether there is nothing in it that could be taken out but texts that were named to be hidden."""
+    lower = text.lower()
+    return "prompt" not in lower and _TELLS.search(lower) is None
+
+
+def plain_name(name: str) -> bool:
+    """As ``plain``, of a field's name, which comes again with each line."""
+    return _known_plain(name) if len(name) <= _NAME_CHARACTERS else plain(name)
+
+
+@lru_cache(_NAMES_KEPT)
+def _known_plain(name: str) -> bool:
+    return plain(name)
+
+
 def without_prompts(text: str) -> str:
     """``text`` with the quoted values of anything called ``prompt`` masked, as they stand in JSON and in a ``repr``."""
     return _PROMPT_ASSIGNED.sub(rf"\g<name>\g<sign>{MASK}", text) if "prompt" in text.lower() else text
@@ -84,6 +103,10 @@ def without_prompts(text: str) -> str:
 
 def is_secret(name: str) -> bool:
     """Whether a field of this name holds a secret, whatever its spelling: ``apiKey``, ``X-Api-Key``, ``old_token``."""
+    return _known_secret(name) if len(name) <= _NAME_CHARACTERS else _secret(name)
+
+
+def _secret(name: str) -> bool:
     words = _words(name) if _tells(name) else []
     if not words or words[-1] in _HARMLESS_ENDS:
         return False
@@ -94,14 +117,27 @@ def is_secret(name: str) -> bool:
     )
 
 
+@lru_cache(_NAMES_KEPT)
+def _known_prompt(name: str) -> bool:
+    return _prompt(name)
+
+
 def is_prompt(name: str) -> bool:
     """Whether a field of this name holds a prompt."""
+    return _known_prompt(name) if len(name) <= _NAME_CHARACTERS else _prompt(name)
+
+
+def _prompt(name: str) -> bool:
     return "prompt" in name.lower() and _PROMPT.fullmatch("_".join(_words(name))) is not None
 
 
+@lru_cache(_NAMES_KEPT)
+def _known_secret(name: str) -> bool:
+    return _secret(name)
+
+
 def _tells(text: str) -> bool:
-    lower = text.lower()
-    return any(tell in lower for tell in _TELLS)
+    return _TELLS.search(text.lower()) is not None
 
 
 def _words(name: str) -> list[str]:

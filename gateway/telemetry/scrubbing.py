@@ -29,7 +29,8 @@ class Scrubber:
             if redaction.is_prompt(name) and not self.prompts:
                 continue
             secret = redaction.is_secret(name) and value is not None
-            kept[self.text(name)] = redaction.MASK if secret else self.value(value, depth + 1)
+            known = redaction.plain_name(name) and not self._hides(name)
+            kept[name if known else self.text(name)] = redaction.MASK if secret else self.value(value, depth + 1)
         return kept
 
     def value(self, value: object, depth: int = 0) -> object:
@@ -51,8 +52,16 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         """The text without secrets, and without the prompts quoted in it."""
+        if redaction.plain(text) and not self._hides(text):
+            return text
         redacted = redaction.redact(text, self.hidden)
         return redacted if self.prompts else redaction.without_prompts(redacted)
+
+    def _hides(self, text: str) -> bool:
+        for hidden in self.hidden:  # noqa: SIM110  a generator costs as much again as the search
+            if hidden in text:
+                return True
+        return False
 
     def _elements(self, elements: list[object], depth: int) -> list[object]:
         if len(elements) == _PAIR and isinstance(elements[0], str | bytes):
