@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.dev-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench fuzz chaos rehearsal outage screenshots openapi manual dashboards lock clean
+.PHONY: help setup run test check format bench fuzz chaos rehearsal outage screenshots panels openapi manual dashboards lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ fuzz: $(DEV_STAMP)  ## ask a gateway everything its OpenAPI document allows and 
 screenshots: $(DEV_STAMP)  ## picture every page of the console into docs/console, from a real run
 	@tests/support/install-servers
 	$(BIN)/python -m tests.e2e.screenshots
+
+panels: $(DEV_STAMP)  ## picture every dashboard into docs/dashboards, from a real run of four minutes
+	@tests/support/install-servers
+	$(BIN)/python -m tests.deploy.panels $(ARGS)
 
 openapi: $(RUN_STAMP)  ## regenerate openapi/torii.json from the routes
 	$(BIN)/torii openapi --output openapi/torii.json

@@ -29,6 +29,7 @@ from gateway.jobs.library import Library
 from gateway.jobs.parts import Counter, Courier, Shop
 from gateway.jobs.purse import Purse
 from gateway.jobs.scouts import Scouts
+from gateway.jobs.snapshots import Snapshots
 from gateway.jobs.view import Frame
 from gateway.jobs.waiting_room import WaitingRoom
 from gateway.reuse import key
@@ -113,11 +114,12 @@ async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterat
     outbound = Outbound(settings.webhook_allow_nets, traces=traces)
     recogniser = Recogniser(opened, ring.api_keys, SystemClock())
     waiting_room = WaitingRoom(opened, redis, SystemClock(), settings.unknown_wait_s)
-    errands = Errands()
+    reused: Library | None = None
     try:
         models = catalogue.load(settings.catalogue)
         objects = _bucket(settings)
         await stores.reach(opened)
+        reused = await library(opened, redis, objects, Errands())
         yield House(
             settings=settings,
             keys=ring,
@@ -133,12 +135,13 @@ async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterat
             recogniser=recogniser,
             outbound=outbound,
             waiting_room=waiting_room,
-            library=await library(opened, redis, objects, errands),
+            library=reused,
             traces=traces,
         )
     finally:
         await waiting_room.close()
-        await errands.close()
+        if reused is not None:
+            await reused.close()
         await recogniser.close()
         await outbound.close()
         if objects is not None:
@@ -149,7 +152,7 @@ async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterat
 
 
 async def library(opened: Database, redis: Redis, objects: Bucket, errands: Errands) -> Library:
-    """What orders are answered again with; ``StoreUnavailable``. The errands are the caller's to close."""
+    """What orders are answered again with; ``StoreUnavailable``. The caller closes it."""
     return Library(
         shelf=Shelf(redis, SystemClock()),
         prints=await key.read(opened),
@@ -157,6 +160,7 @@ async def library(opened: Database, redis: Redis, objects: Bucket, errands: Erra
         purse=Purse(opened, SystemClock(), errands),
         scouts=Scouts(),
         errands=errands,
+        snapshots=Snapshots(redis, SystemClock(), errands),
     )
 
 

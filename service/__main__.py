@@ -1,8 +1,8 @@
-"""``python -m service``: one service process."""
+"""``python -m service``: one service process, alone or, as ``crew`` starts it, one of several."""
 
 import sys
 
-from service import server
+from service import member, server
 
 if __name__ == "__main__":
-    sys.exit(server.main())
+    sys.exit(member.main(sys.argv[1:]) if sys.argv[1:] else server.main())

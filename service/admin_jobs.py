@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
 from gateway.clock import rfc3339
-from gateway.jobs import admin, deeds, erasing, lookup, purging, queue, view
+from gateway.jobs import admin, deeds, erasing, lookup, purging, queue, snapshots, view
 from gateway.jobs.record import Job
 from gateway.jobs.settlement import Verdict
 from gateway.jobs.states import State
@@ -86,6 +86,7 @@ async def _erase(office: Office, given: Authority, ask: Ask) -> Mapping[str, Any
     immediate = not done.purged
     if office.redis is not None:
         immediate = await Shelf(office.redis, office.clock, purging.TELL_WITHIN_S).forget(done.purged)
+        immediate &= await snapshots.forget(office.redis, [done.job], purging.TELL_WITHIN_S)
     if done.led:
         await nudge(office)
     return {**shown, "immediate": immediate}

@@ -1,13 +1,15 @@
 """The front door on one screen: which routes there are, and what surrounds them. Opens nothing itself."""
 
-from typing import Final
+from typing import Any, Final
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from prometheus_client import CollectorRegistry
 
 from gateway import errors
+from gateway.archive.presence import Presence
 from gateway.bootstrap import House
 from gateway.jobs.liveness import Watch
 from service import (
@@ -18,6 +20,7 @@ from service import (
     document,
     erasure,
     events,
+    express,
     front,
     health,
     hooks,
@@ -36,8 +39,11 @@ from service import (
 )
 from service.console import faults, routes
 from service.console import parts as console_parts
+from service.cors import Cors
 from service.envelope import Envelope
+from service.express import Express
 from service.fitness import Fitness
+from service.forwarding import Forwarded
 from service.front import Front
 from service.readiness import Readiness
 
@@ -75,9 +81,17 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
 )
 
 
-def create(house: House, readiness: Readiness | None = None) -> Litestar:
-    """The ASGI app over an open house; whoever runs it says through ``readiness`` that the process is about to end."""
+def create(house: House, readiness: Readiness | None = None, counted: CollectorRegistry | None = None) -> Litestar:
+    """The ASGI app over an open house; whoever runs it says through ``readiness`` that the process is about to end.
+
+    ``counted`` is what ``/metrics`` tells; by default what this process counts.
+    """
     described = document.describe(house.catalogue)
+    answered: dict[type[Exception] | int, Any] = {
+        errors.ToriiError: faults.shown_by(problems.of_house),
+        HTTPException: faults.shown_by(problems.of_framework),
+        Exception: faults.shown_by(problems.of_bug),
+    }
     app = Litestar(
         route_handlers=[*options.handlers(ROUTES), *ROUTES, *routes.ROUTES],
         state=State(
@@ -85,24 +99,28 @@ def create(house: House, readiness: Readiness | None = None) -> Litestar:
                 front.NAME: Front(
                     house=house,
                     readiness=readiness or Readiness(),
+                    counted=house.registry if counted is None else counted,
                     fitness=Fitness(house, Watch(house.clock)),
                     document=document.encode(described),
                     page=page.render(described),
+                    presence=Presence(house.bucket, house.clock),
                 ),
                 console_parts.NAME: console_parts.make(house),
             },
             deep_copy=False,
         ),
-        exception_handlers={
-            errors.ToriiError: faults.shown_by(problems.of_house),
-            HTTPException: faults.shown_by(problems.of_framework),
-            Exception: faults.shown_by(problems.of_bug),
-        },
+        exception_handlers=answered,
         request_max_body_size=bodies.MAX_BYTES,
         # The document is our own (the framework's page loads scripts from other hosts), and so are the logs.
         openapi_config=None,
         logging_config=None,
     )
+    ways = (express.way("POST", jobs.run), express.way("GET", jobs.read))
+    app.asgi_handler = Express(app.asgi_handler, ways, answered)
+    if house.settings.cors_origins:
+        app.asgi_handler = Cors(app.asgi_handler, house.settings.cors_origins)
     # Outside of everything: the framework's own middleware never sees a request that matches no route.
     app.asgi_handler = Envelope(app.asgi_handler, house.metrics.http_request_duration, house.traces)
+    if house.settings.trusted_proxies:
+        app.asgi_handler = Forwarded(app.asgi_handler, house.settings.trusted_proxies)
     return app

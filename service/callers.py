@@ -15,7 +15,7 @@ from gateway.telemetry import access
 from gateway.tenancy import recognition
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
-from service import front
+from service import forwarding, front
 
 #: Where a request's state has the id of the team that asks, once it is known.
 TEAM: Final = "team_id"
@@ -64,10 +64,14 @@ def rate_headers(standing: Standing | None) -> dict[str, str]:
 
 
 def require_watcher(request: Request[Any, Any, Any]) -> None:
-    """Return for the holder of ``TORII_METRICS_TOKEN``, or without one, for a peer on this machine; else raise."""
+    """Return for the holder of ``TORII_METRICS_TOKEN``, or without one, for a peer on this machine; else raise.
+
+    Whoever comes through a proxy is never on this machine: not by its headers, and not by a listed one's silence.
+    """
     secret = front.of(request).house.settings.metrics_token
     token = None if secret is None else secret.get_secret_value()
-    host = access.asker(None if request.client is None else request.client.host, request.headers)
+    peer = None if request.client is None or forwarding.PROXIED in request.scope else request.client.host
+    host = access.asker(peer, request.headers)
     if access.granted(token, request.headers.get("authorization"), host):
         return
     if token is None:

@@ -63,6 +63,7 @@ _HEADERS: Final[Mapping[str, Json]] = MappingProxyType(
             "schema": {"type": "string", "examples": ["torii; hit"]},
         },
         "Age": {"description": "Seconds since the answer was made.", "schema": {"type": "integer", "minimum": 0}},
+        "Location": {"description": "Where it is.", "schema": {"type": "string", "format": "uri"}},
         "Cache-Control": {"description": "As long as the link lives.", "schema": {"type": "string"}},
     }
 )

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from litestar import Request
+from prometheus_client import CollectorRegistry
 
+from gateway.archive.presence import Presence
 from gateway.bootstrap import House
 from gateway.jobs.revisit import Memory
 from service.fitness import Fitness
@@ -20,10 +22,14 @@ class Front:
 
     house: House
     readiness: Readiness
+    #: What ``/metrics`` tells: of this process, or of all that share its port.
+    counted: CollectorRegistry
     fitness: Fitness
     #: The OpenAPI document as JSON, and the page to read it.
     document: bytes
     page: bytes
+    #: Which pictures are surely there, where callers are sent to the object store for them.
+    presence: Presence
     #: What the models took lately, for who asks again and again.
     memory: Memory = field(default_factory=Memory)
 

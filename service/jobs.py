@@ -60,7 +60,7 @@ async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     house = front.of(request).house
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
     watcher = Watcher(key, named_job(request), whole_team=Scope.READ in key.scopes)
-    reading = await desk.read(house.counter, callers.caller(key), watcher.job_id, whole_team=watcher.whole_team)
+    reading = await desk.read_again(house.counter, callers.caller(key), watcher.job_id, whole_team=watcher.whole_team)
     headers: dict[str, str] = {"Cache-Control": "private, no-cache"}
     shown = await _shown(request, await _waited(request, watcher, reading, headers), 200, headers, tagged=True)
     return _unchanged(shown) if freshness.has_it(request.headers, shown.headers["ETag"]) else shown

@@ -12,10 +12,10 @@ from service import callers, front
 
 @route("/metrics", http_method=["GET", "HEAD"], name="metrics")
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """This process's own metrics."""
+    """What this process has counted, with those that share its port."""
     callers.require_watcher(request)
     return Response(
-        generate_latest(front.of(request).house.registry),
+        generate_latest(front.of(request).counted),
         status_code=200,
         headers={"Content-Type": CONTENT_TYPE_LATEST},
     )

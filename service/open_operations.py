@@ -16,7 +16,10 @@ OPERATIONS: Final = (
         path="/images/{imageId}.{ext}",
         tag="Pictures",
         summary="Fetch a picture by its signed link",
-        description="Links are handed out with jobs and need no header. A picture never changes.",
+        description=(
+            "Links are handed out with jobs and need no header. A picture never changes. Follow redirects, without a "
+            "header that shows a key."
+        ),
         parameters=(
             Parameter("imageId", "path", "The picture's id.", {"type": "string"}),
             Parameter("ext", "path", "Its extension.", {"type": "string"}),
@@ -26,6 +29,12 @@ OPERATIONS: Final = (
         answers={
             200: Answer(
                 "The picture.", media_types=("image/png", "image/jpeg", "image/webp"), headers=("ETag", "Cache-Control")
+            ),
+            307: Answer(
+                "The picture is at the object store's own address, which ends with the link or sooner "
+                "(`TORII_IMAGE_DELIVERY=redirect`).",
+                media_types=(),
+                headers=("Location", "Cache-Control"),
             ),
             304: Answer("`If-None-Match` names this picture.", media_types=(), headers=("ETag", "Cache-Control")),
         },

@@ -1,4 +1,4 @@
-"""What a path takes, told to whoever asks by OPTIONS. Asks for no key, and serves no browser's preflight.
+"""What a path takes, told to whoever asks by OPTIONS. Asks for no key; what a browser's preflight needs, ``cors`` adds.
 
 The framework answers OPTIONS by itself, but of a path with several handlers it knows the first one's methods alone.
 """

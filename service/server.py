@@ -5,7 +5,6 @@ first says that it is not ready, waits until load balancers have seen that, then
 """
 
 import asyncio
-import errno
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 import uvicorn
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from gateway import bootstrap, errors
 from gateway.bootstrap import House
@@ -22,7 +22,7 @@ from gateway.jobs.waiting_room import WaitingRoom
 from gateway.settings import values
 from gateway.settings.values import Purpose, Settings
 from gateway.telemetry import logs
-from service import app
+from service import app, crew, listening
 from service.connection import Connection
 from service.readiness import Readiness
 
@@ -32,7 +32,6 @@ KEEP_ALIVE_S: Final = 75
 NOTICE_S: Final = 5.0
 #: How long requests under way may take after that; all together stays within 30 s.
 FINISH_WITHIN_S: Final = 20
-BACKLOG: Final = 2048
 EXIT_SETTING: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
@@ -59,41 +58,45 @@ def run(settings: Settings) -> None:
     another schema, the catalogue is wrong. Its message is one line that names the setting.
     """
     # Until it serves, all that it says is the one line about why it cannot.
-    _log(settings, "ERROR")
-    with listen(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    log_to(settings, "ERROR")
+    with (
+        listening.open(settings.host, settings.port) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         runner.run(_serve(settings, listener))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The socket to accept on; ``SettingError`` names the setting that is in the way."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        mine = error.errno in {errno.EADDRINUSE, errno.EACCES}
-        name = "TORII_PORT" if mine else "TORII_HOST"
-        reason = error.strerror or type(error).__name__
-        raise errors.SettingError(f"{name}: cannot listen on {host} port {port}: {reason}", param=name) from None
-    listener.setblocking(False)
-    return listener
+def run_many(settings: Settings, processes: int) -> None:
+    """As ``run``, in that many processes."""
+    log_to(settings, "ERROR")
+    asyncio.run(_serve_many(settings, processes))
+
+
+async def _serve_many(settings: Settings, processes: int) -> None:
+    log_to(settings, "INFO")
+    await crew.serve(settings, processes)
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with bootstrap.house(settings) as house:
-        _log(settings, "INFO")
+        log_to(settings, "INFO")
         log.info("serving", url=settings.public_url, host=settings.host, port=settings.port)
         await build(house).serve(sockets=[listener])
 
 
-def _log(settings: Settings, level: str) -> None:
+def log_to(settings: Settings, level: str) -> None:
+    """Log to standard error, from that level on."""
     logs.configure(level=level, prompts=settings.log_prompts, hidden=settings.secrets())
 
 
-def build(house: House) -> "Server":
-    """The server over an open house; ``serve`` it in the loop that this was called in."""
+def build(house: House, counted: CollectorRegistry | None = None) -> "Server":
+    """The server over an open house; ``serve`` it in the loop that this was called in.
+
+    ``counted`` is what it tells at ``/metrics``, where that is not the house's own registry.
+    """
     readiness = Readiness()
     config = uvicorn.Config(
-        app.create(house, readiness),
+        app.create(house, readiness, counted),
         loop="none",
         http=Connection,
         ws="none",
@@ -116,7 +119,14 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.readiness = readiness
         self.waiting_room = waiting_room
+        #: Set once callers can come in.
+        self.accepting = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.accepting.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: after the notice. SIGINT: a person waits, so without one. Any second signal: at once."""

@@ -216,9 +216,16 @@ async def unsettled(connection: AsyncConnection, at_most: int) -> list[sa.Row[An
     """Batches of which something is to be done: whose jobs have all ended, and those that were taken back."""
     # Said twice over, the partial index serves however the planner turns this.
     living = sa.exists().where(_job.c.batch_id == _batch.c.id, _job.c.batch_id.is_not(None), _job.c.ended_at.is_(None))
+    # One that was taken back and has nothing left to take back waits like any other, out of the way of younger ones.
+    waits = sa.exists().where(
+        _job.c.batch_id == _batch.c.id,
+        _job.c.batch_id.is_not(None),
+        _job.c.ended_at.is_(None),
+        _job.c.state == State.QUEUED,
+    )
     rows: sa.Result[Any] = await connection.execute(
         sa.select(_batch.c.id, _batch.c.cancelled_at)
-        .where(_batch.c.finished_at.is_(None), sa.or_(~living, _batch.c.cancelled_at.is_not(None)))
+        .where(_batch.c.finished_at.is_(None), sa.or_(~living, sa.and_(_batch.c.cancelled_at.is_not(None), waits)))
         .order_by(_batch.c.created_at)
         .limit(at_most)
     )

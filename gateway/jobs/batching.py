@@ -142,8 +142,18 @@ async def _look(counter: Counter, drafts: Sequence[Draft]) -> dict[int, Hit]:
         async with hands:
             return (await reusing.in_store(counter, draft, draft.places, None)).hit
 
-    found = await asyncio.gather(*(one(draft) for draft in drafts))
-    return {index: hit for index, hit in enumerate(found) if hit is not None}
+    try:
+        async with asyncio.TaskGroup() as looks:
+            found = [looks.create_task(one(draft)) for draft in drafts]
+    except* errors.ToriiError as refused:
+        # The others have been called off; the first says why.
+        raise _first(refused) from None
+    return {index: hit for index, look in enumerate(found) if (hit := look.result()) is not None}
+
+
+def _first(refused: BaseExceptionGroup[errors.ToriiError]) -> errors.ToriiError:
+    found = refused.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def _reads_cache(draft: Draft) -> bool:

@@ -1,4 +1,4 @@
-"""What a process of the front door reuses with: the shelf, the fingerprints' key, and the archive to look into."""
+"""What a process of the front door reuses with: shelf, fingerprints' key, the archive to look into, ended jobs."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from gateway.archive.bucket import Bucket
 from gateway.jobs.errands import Errands
 from gateway.jobs.purse import Purse
 from gateway.jobs.scouts import Scouts
+from gateway.jobs.snapshots import Snapshots
 from gateway.reuse.fingerprint import Key
 from gateway.reuse.shelf import Shelf
 
@@ -20,3 +21,10 @@ class Library:
     purse: Purse
     scouts: Scouts
     errands: Errands
+    snapshots: Snapshots
+
+    async def close(self) -> None:
+        """End its errands, and give up its connections."""
+        await self.errands.close()
+        await self.shelf.close()
+        await self.snapshots.close()

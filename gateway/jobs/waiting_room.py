@@ -215,6 +215,9 @@ class WaitingRoom:
             except (errors.StoreUnavailable, sa.exc.SQLAlchemyError) as error:
                 # All of them are read again in the next round.
                 log.warning("waiters_not_read", waiting=self.seated, reason=type(error).__name__)
+            except Exception:
+                # Such as a state of the next release: one row that cannot be read must not silence all others for good.
+                log.exception("waiters_not_read", waiting=self.seated)
 
     async def _look(self, job_ids: set[str]) -> None:
         if not job_ids:

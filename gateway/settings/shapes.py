@@ -19,6 +19,11 @@ _PREFIX = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*(?:[A-Za-z0-9_-][A-Za-z
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: An origin as browsers write it (RFC 6454 section 6.2): nothing follows the host but a port that is not the usual one.
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9_-][a-z0-9._-]*)(?::([1-9][0-9]{0,4}))?")
+_USUAL_PORTS = frozenset({("http", "80"), ("https", "443")})
+ANY_ORIGIN = "*"
+
 #: RFC 9110 section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -65,6 +70,22 @@ def result_hosts(text: str) -> tuple[ResultHost, ...]:
 def networks(text: str) -> tuple[Network, ...]:
     """A comma list of networks as CIDRs, each without host bits; a single address is a network of one."""
     return tuple(_network(element) for element in _elements(text))
+
+
+def proxies(text: str) -> tuple[Network, ...]:
+    """As `networks`, and not everybody: of callers who are all trusted each may say to be anyone."""
+    found = networks(text)
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError("must not trust every address; name the networks that your proxies are in")
+    return found
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """A comma list of origins as browsers send them, or ``*`` alone."""
+    found = tuple(_origin(element) for element in _elements(text))
+    if ANY_ORIGIN in found and len(found) > 1:
+        raise ValueError("must be either * or a comma list of origins, not both")
+    return found
 
 
 def credential(text: str) -> str:
@@ -189,6 +210,21 @@ def _network(text: str) -> Network:
         return ipaddress.ip_network(text)
     except ValueError:
         raise ValueError(f"must be a comma list of networks such as 10.0.0.0/8 or fd00::/8, not {text!r}") from None
+
+
+def _origin(text: str) -> str:
+    """The one spelling that browsers use: in lower case, and without the port that its scheme has anyway."""
+    if text == ANY_ORIGIN:
+        return text
+    parts = _ORIGIN.fullmatch(text.lower())
+    if parts is None:
+        raise ValueError(
+            f"must be a comma list of origins such as https://app.example.com, without a path, not {text!r}"
+        )
+    scheme, host, digits = parts.groups()
+    if digits is None or (scheme, digits) in _USUAL_PORTS:
+        return f"{scheme}://{host}"
+    return f"{scheme}://{host}:{_port(digits)}"
 
 
 def _port(digits: str) -> int:

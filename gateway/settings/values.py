@@ -85,6 +85,11 @@ class Purpose(StrEnum):
         """Whether this command must know the address that callers reach the gateway by."""
         return self in {Purpose.SERVE, Purpose.WORK, Purpose.UP}
 
+    @property
+    def hands_out_pictures(self) -> bool:
+        """Whether pictures are asked for here."""
+        return self in {Purpose.SERVE, Purpose.UP}
+
 
 def _public_url(data: dict[str, Any]) -> str:
     return f"http://{shapes.bracketed(data['host'])}:{data['port']}"
@@ -136,6 +141,12 @@ class Settings(BaseSettings):
     metrics_token: Annotated[SecretStr, BeforeValidator(shapes.metrics_token)] | None = Field(
         default=None, validation_alias="TORII_METRICS_TOKEN"
     )
+    trusted_proxies: Annotated[tuple[shapes.Network, ...], BeforeValidator(shapes.proxies)] = Field(
+        default=(), validation_alias="TORII_TRUSTED_PROXIES"
+    )
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(shapes.origins)] = Field(
+        default=(), validation_alias="TORII_CORS_ORIGINS"
+    )
     worker_metrics_port: PortOrAny = Field(default=8701, validation_alias="TORII_WORKER_METRICS_PORT")
     upstream_rpm: Count = Field(default=60, validation_alias="TORII_UPSTREAM_RPM")
     upstream_concurrency: Count = Field(default=20, validation_alias="TORII_UPSTREAM_CONCURRENCY")
@@ -144,6 +155,7 @@ class Settings(BaseSettings):
     image_url_ttl_s: Annotated[int, Field(ge=1, le=_TEN_YEARS_S)] = Field(
         default=86_400, validation_alias="TORII_IMAGE_URL_TTL_S"
     )
+    image_delivery: Literal["proxy", "redirect"] = Field(default="proxy", validation_alias="TORII_IMAGE_DELIVERY")
     webhook_allow_nets: Annotated[tuple[shapes.Network, ...], BeforeValidator(shapes.networks)] = Field(
         default=(), validation_alias="TORII_WEBHOOK_ALLOW_NETS"
     )
@@ -274,7 +286,10 @@ def _missing(purpose: Purpose, texts: Mapping[str, str]) -> dict[str, str]:
     problems = {name: _needed(purpose, name) for name in purpose.required if name not in texts}
     if purpose.hands_out_urls and "TORII_PUBLIC_URL" not in texts and _is_reachable(texts.get("TORII_HOST")):
         problems["TORII_PUBLIC_URL"] = "is required when TORII_HOST is not a loopback address"
-    if texts.get("TORII_ARCHIVE_URL", "").startswith("s3://") and "AWS_SECRET_ACCESS_KEY" not in purpose.unread:
+    in_bucket = texts.get("TORII_ARCHIVE_URL", "").startswith("s3://")
+    if purpose.hands_out_pictures and texts.get("TORII_IMAGE_DELIVERY") == "redirect" and not in_bucket:
+        problems["TORII_IMAGE_DELIVERY"] = "must be proxy unless TORII_ARCHIVE_URL is s3://…: a folder has no URLs"
+    if in_bucket and "AWS_SECRET_ACCESS_KEY" not in purpose.unread:
         # Neither is fine: the machine's role answers then. One alone is a mistake.
         pair = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         absent = [name for name in pair if name not in texts]

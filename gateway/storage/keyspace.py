@@ -46,3 +46,8 @@ def hit_batch(batch_id: str) -> str:
 def cached(scope: str, fingerprint: str) -> str:
     """What answers a request again: a hash with its version, what it saves and the answer; or that it is purged."""
     return f"{_REUSE}entry:{scope}:{fingerprint}"
+
+
+def snapshot(team_id: str, job_id: str) -> str:
+    """An ended job of the team as its callers see it: a hash with its version and itself; or that it was erased."""
+    return f"{PREFIX}job:1:{team_id}:{job_id}"

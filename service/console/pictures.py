@@ -17,7 +17,8 @@ from service.console import parts, visits
 from service.console.handlers import shows
 from service.console.visits import Visit
 
-_FOR_GOOD: Final = "private, max-age=31536000, immutable"
+#: A day: what was erased must not be shown for a year by whoever looked at it once.
+_FOR_A_DAY: Final = "private, max-age=86400"
 #: In place of a small copy that could not be made: it may be there the next time.
 _FOR_NOW: Final = "private, max-age=60"
 
@@ -27,7 +28,7 @@ async def whole(request: Request[Any, Any, Any]) -> Response[Any]:
     """A picture as it was made."""
     visit = await visits.enter(request)
     image = await _image(visit)
-    return await _stream(visit, image, _FOR_GOOD)
+    return await _stream(visit, image, _FOR_A_DAY)
 
 
 @shows("/console/thumbnails/{image:str}", "thumbnail", Scope.READ, Scope.GENERATE)
@@ -38,7 +39,7 @@ async def small(request: Request[Any, Any, Any]) -> Response[Any]:
     made = await parts.of(request).thumbnails.fetch(image)
     if made is None:
         return await _stream(visit, image, _FOR_NOW)
-    return Response(made, media_type=thumbnail.CONTENT_TYPE, headers=_headers(_FOR_GOOD))
+    return Response(made, media_type=thumbnail.CONTENT_TYPE, headers=_headers(_FOR_A_DAY))
 
 
 async def _image(visit: Visit) -> Image:

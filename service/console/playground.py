@@ -91,7 +91,6 @@ async def run(request: Request[Any, Any, Any]) -> Response[str]:
     caching.told(house, asker, accepted, visit.now)
     traced.ordered(house.traces, accepted.job)
     structlog.contextvars.bind_contextvars(job_id=accepted.job.id)
-    traced.ordered(house.traces, accepted.job)
     log.info("ordered_in_console", key_id=asker.key.id)
     if not visit.in_htmx:
         return paper.leave(chrome.link(visit, f"/console/jobs/{accepted.job.id}"))

@@ -22,7 +22,7 @@ from gateway.tenancy import keys, scopes, teams
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
 from gateway.tenancy.teams import Team
-from service import server
+from service import listening, server
 from service.readiness import Readiness
 from tests.api.contract import TORII
 from tests.support import ports, wait
@@ -107,7 +107,7 @@ class Door:
     async def _serve(self) -> None:
         async with bootstrap.house(self.settings) as house:
             self._server = server.build(house)
-            with server.listen(ports.LOOPBACK, self.port) as listener:
+            with listening.open(ports.LOOPBACK, self.port) as listener:
                 await self._server.serve(sockets=[listener])
 
     async def team(self, name: str) -> Team:

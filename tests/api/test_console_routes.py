@@ -212,7 +212,7 @@ async def test_a_thumbnail_is_made_once(world: World) -> None:
     small[0].unlink()
     fallen_back = await world.door.client.get(path)
     assert (fallen_back.content, fallen_back.headers["content-type"]) == (b"no picture", "image/png")
-    assert "immutable" not in fallen_back.headers["cache-control"]
+    assert fallen_back.headers["cache-control"] == "private, max-age=60"
 
 
 async def test_a_webhooks_address_is_shown_to_who_manages_it(world: World) -> None:

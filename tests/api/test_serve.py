@@ -44,6 +44,9 @@ MISTAKES: list[tuple[dict[str, str], str]] = [
     ({"TORII_PORT": "99999"}, "TORII_PORT"),
     ({"TORII_HOST": "192.0.2.1", "TORII_PUBLIC_URL": "http://torii.test"}, "TORII_HOST"),
     ({"TORII_CATALOGUE": "nowhere.toml"}, "TORII_CATALOGUE"),
+    ({"TORII_TRUSTED_PROXIES": "nginx"}, "TORII_TRUSTED_PROXIES"),
+    ({"TORII_CORS_ORIGINS": "https://app.example.com/"}, "TORII_CORS_ORIGINS"),
+    ({"TORII_IMAGE_DELIVERY": "redirect"}, "TORII_IMAGE_DELIVERY"),
     ({"TORII_DATABASE_URL": "sqlite+aiosqlite:///empty.db"}, "TORII_DATABASE_URL"),
     ({"TORII_DATABASE_URL": "postgresql+asyncpg://torii:hunter2secret@127.0.0.1:1/torii"}, "TORII_DATABASE_URL"),
 ]

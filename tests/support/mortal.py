@@ -30,7 +30,7 @@ from gateway.settings import values
 from gateway.settings.values import Purpose, Settings
 from gateway.storage.database import Database
 from gateway.telemetry import logs
-from service import server
+from service import listening, server
 from workers import process
 
 FOLDER = "MORTAL_FOLDER"
@@ -166,7 +166,7 @@ def _serve(settings: Settings, reaper: Reaper) -> None:
             await server.build(mortal(house, reaper)).serve(sockets=[listener])
 
     with (
-        server.listen(settings.host, settings.port) as listener,
+        listening.open(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(serving())

@@ -103,6 +103,12 @@ class Prometheus:
         result: list[dict[str, Any]] = self._get("/api/v1/query", words)["result"]
         return result
 
+    def course(self, expression: str, start: datetime, end: datetime, step_s: float) -> list[dict[str, Any]]:
+        """Return the series of a range query; AssertionError with the server's own words if refused."""
+        span = {"start": f"{start.timestamp():.3f}", "end": f"{end.timestamp():.3f}", "step": f"{step_s:g}"}
+        result: list[dict[str, Any]] = self._get("/api/v1/query_range", {"query": expression, **span})["result"]
+        return result
+
     def rules(self) -> list[dict[str, Any]]:
         """Return every rule with its health, as the server sees it."""
         return [rule for group in self._get("/api/v1/rules", {})["groups"] for rule in group["rules"]]

@@ -58,3 +58,11 @@ def test_what_lies_beside_a_picture_is_found_by_its_key() -> None:
     for bad in ("../x.png", "a//b.png", ".hidden"):
         with pytest.raises(ValueError, match="not a key"):
             keys.beside(bad)
+
+
+def test_a_saved_picture_can_be_found_again() -> None:
+    """A file is called after its job and its place there, and what is no key has no name."""
+    assert keys.saved_as("pictures/team_1/2026/01/02/job_1/0.png") == "job_1-0.png"
+    assert keys.saved_as("0.png") == "0.png"
+    with pytest.raises(ValueError, match="not a key"):
+        keys.saved_as('job/a".png')
