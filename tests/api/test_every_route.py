@@ -105,6 +105,8 @@ EXAMPLES: dict[str, Example] = {
     "adminAdjustLedger": only(ADMIN, team="own", credits=1, reference="r"),
     "adminRefundLedger": only(ADMIN, team="own", credits=1, reference="r"),
     "adminGetUsage": OPERATOR,
+    "adminGetCache": MANAGER,
+    "adminPurgeCache": only(ADMIN, MANAGE, all=True),
     "adminListAudit": OPERATOR,
     "adminGetUpstream": OPERATOR,
     "adminResumeUpstream": OPERATOR,

@@ -1,0 +1,1 @@
+"""``make panels``: pictures of the dashboards, of a real run, without Grafana."""
