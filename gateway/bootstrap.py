@@ -22,7 +22,7 @@ from gateway.archive.bucket import Bucket
 from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
 from gateway.images.catalogue import Catalogue
-from gateway.jobs import delivery, queue, tries
+from gateway.jobs import delivery, erasing, queue, tries
 from gateway.jobs.errands import Errands
 from gateway.jobs.gate import Gate
 from gateway.jobs.library import Library
@@ -230,6 +230,8 @@ def _courier(built: House) -> Courier:
     for outcome in (*tries.Outcome, tries.DEAD):
         # There from the start on, so that the first of its kind is seen as a rise.
         built.metrics.webhook_deliveries.labels(str(outcome))
+    for cause in erasing.Cause:
+        built.metrics.images_erased.labels(str(cause))
     return Courier(
         outbound=built.outbound,
         seals=built.keys.webhook_secrets,

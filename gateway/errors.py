@@ -327,8 +327,9 @@ class JobFailed(ToriiError):
 
     code = "upstream_failed"
 
-    def __init__(self, message: str, code: str) -> None:
-        self.code = code
+    def __init__(self, message: str | None = None, code: str | None = None) -> None:
+        if code is not None:
+            self.code = code
         super().__init__(message)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
 from gateway.jobs import batch_body, orders
 from service.admin_bodies import WebhookUrl
@@ -43,7 +43,7 @@ class BatchWanted(Shape):
     webhook_url: Annotated[
         WebhookUrl | UnsetType | None,
         Meta(description="Where `batch.finished` goes; else to the team's own URL."),
-    ] = UNSET
+    ] = field(default=UNSET, name="webhook_url")
     torii: BatchOptions | UnsetType = UNSET
 
 

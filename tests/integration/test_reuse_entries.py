@@ -179,7 +179,7 @@ async def test_a_pool_entry_needs_its_owners_consent(store: Store) -> None:
 async def test_a_life_that_is_none_is_refused(store: Store, ttl_s: int) -> None:
     """An entry lives for a second to a year, or for ever."""
     async with store.database.write() as tx:
-        with pytest.raises(errors.InvalidParameter, match="cacheTtlS"):
+        with pytest.raises(errors.InvalidParameter, match=r"cache\.ttlS"):
             await choices.put(tx, store.owner.team_id, Choices(ttl_s=ttl_s))
 
 
