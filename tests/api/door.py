@@ -146,14 +146,20 @@ class Door:
     async def finish(self, job_id: str, data: bytes) -> str:
         """Make a job completed with that picture, as a worker would have; the picture's id."""
         found, now = picture.inspect(data), datetime.now(UTC)
+        team_id = next(row["team_id"] for row in await self.rows(tables.jobs) if row["id"] == job_id)
+        image_id, key = ids.image(), f"pictures/{team_id}/{job_id}/0.{found.extension}"
+        # The object before its row, as the workers have it: who sees the row reads the object at once.
+        archive = bucket.open(self.settings.archive_url, aws.access(self.settings))
+        try:
+            await archive.put(key, data, found.content_type)
+        finally:
+            archive.close()
         async with self.database.write() as tx:
-            job = (await tx.execute(sa.select(tables.jobs).where(tables.jobs.c.id == job_id))).one()
-            image_id, key = ids.image(), f"pictures/{job.team_id}/{job_id}/0.{found.extension}"
             await tx.execute(
                 tables.images.insert().values(
                     id=image_id,
                     job_id=job_id,
-                    team_id=job.team_id,
+                    team_id=team_id,
                     position=0,
                     object_key=key,
                     content_type=found.content_type,
@@ -171,11 +177,6 @@ class Door:
                 .where(tables.jobs.c.id == job_id)
                 .values(state=State.COMPLETED, cost_micros=2_000_000, ended_at=now)
             )
-        archive = bucket.open(self.settings.archive_url, aws.access(self.settings))
-        try:
-            await archive.put(key, data, found.content_type)
-        finally:
-            archive.close()
         return image_id
 
 
