@@ -5,6 +5,7 @@ Nothing here reaches another host, and no setting of the person who runs the tes
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from playwright.async_api import Browser
 
-from tests.support import report
+from tests.support import report, template
 from tests.support.chromium import Chromium
 from tests.support.emulator import EmulatorProcess
 from tests.support.loopback import LoopbackGuard, OutsideCallError
@@ -162,16 +163,43 @@ def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """Give the address of a SQLite file that does not exist yet."""
-    return f"sqlite+aiosqlite:///{tmp_path / 'torii.db'}"
+def migrated() -> bool:
+    """Whether the databases of a test have this release's schema already; a folder or a module says so for itself."""
+    return False
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a SQLite file with the schema and nothing else, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "torii.db"
+    template.migrate(f"sqlite+aiosqlite:///{path}")
+    return path
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """Give the address of an empty PostgreSQL database of this test's own."""
+def sqlite_url(request: pytest.FixtureRequest, migrated: bool, tmp_path: Path) -> str:
+    """Give the address of a SQLite file of this test's own, which does not exist yet unless it is ``migrated``."""
+    path = tmp_path / "torii.db"
+    if migrated:
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+    return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """Give the name of a PostgreSQL database with the schema and nothing else, to be copied."""
     postgres.ensure()
-    database = postgres.create()
+    name = postgres.create()
+    template.migrate(postgres.url(name))
+    return name
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest, migrated: bool, postgres: Postgres) -> Iterator[str]:
+    """Give the address of a PostgreSQL database of this test's own, empty unless it is ``migrated``."""
+    template = request.getfixturevalue("postgres_template") if migrated else "template1"
+    postgres.ensure()
+    database = postgres.create(template)
     yield postgres.url(database)
     postgres.ensure()
     postgres.drop(database)

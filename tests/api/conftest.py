@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.api.door import Door, environment
-from tests.support import ports
+from tests.support import editing, ports
+
+
+@pytest.fixture
+def migrated() -> bool:
+    """Databases have the schema already."""
+    return True
 
 
 @pytest.fixture
@@ -20,4 +26,13 @@ async def door(sqlite_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator
 async def any_door(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Door]:
     """Give a front door: the test runs once on SQLite and once on PostgreSQL."""
     async with Door(environment(database_url, redis_url, str(tmp_path / "archive"), ports.free_one())) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def editor(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Door]:
+    """Give a front door with a model that starts from pictures, on both databases, that may call loopback."""
+    environ = environment(database_url, redis_url, str(tmp_path / "archive"), ports.free_one())
+    more = {"TORII_CATALOGUE": editing.catalogue(tmp_path), "TORII_WEBHOOK_ALLOW_NETS": "127.0.0.0/8"}
+    async with Door({**environ, **more, "TORII_UPLOAD_TEAM_MIB": "25"}) as opened:
         yield opened

@@ -1,6 +1,7 @@
 """A front door for a test: the real server in a thread of its own, on a free port, and the stores behind it."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -56,7 +57,12 @@ class Door:
         self.database = database.open(self.settings.reveal("database_url"))
         self.keyring = keyring.derive(self.settings.secret_key)
         self.client = httpx.AsyncClient(
-            base_url=self.base_url, timeout=30, trust_env=False, event_hooks={"response": [_hold_to_contract]}
+            base_url=self.base_url,
+            # Plain HTTP: reading the authorities that a client trusts takes longer than most tests do.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            timeout=30,
+            trust_env=False,
+            event_hooks={"response": [_hold_to_contract]},
         )
         self._server: server.Server | None = None
         self._thread = threading.Thread(target=self._run, name="front door")
@@ -178,6 +184,12 @@ class Door:
                 .values(state=State.COMPLETED, cost_micros=2_000_000, ended_at=now)
             )
         return image_id
+
+
+def error(response: httpx.Response) -> tuple[int, str, str | None]:
+    """The status, the code and the field of a refusal."""
+    said = response.json()["error"]
+    return response.status_code, said["code"], said["param"]
 
 
 async def _hold_to_contract(answer: httpx.Response) -> None:
