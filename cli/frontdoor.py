@@ -64,6 +64,15 @@ class Door:
         path = f"/api/v1/models/{quote(model, safe='')}/run"
         return await self._ask("POST", path, body=body, headers={"Idempotency-Key": idempotency_key, **headers})
 
+    async def upload(self, data: bytes, kind: str, idempotency_key: str) -> Answer:
+        """Bring a picture to start from; repeated with the same key it is the same upload."""
+        headers = {"Idempotency-Key": idempotency_key, "Content-Type": kind}
+        return await self._ask("POST", "/api/v1/uploads", file=data, headers=headers)
+
+    async def model(self, model: str) -> Answer:
+        """A model in full."""
+        return await self._ask("GET", f"/api/v1/models/{quote(model, safe='')}")
+
     async def quote(self, model: str, body: Body) -> Answer:
         """What it would cost, and how long it would take."""
         return await self._ask("POST", f"/api/v1/models/{quote(model, safe='')}/quote", body=body, within=_QUICK)
@@ -106,10 +115,11 @@ class Door:
         *,
         query: Mapping[str, str | None] | None = None,
         body: Body | None = None,
+        file: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         within: httpx.Timeout = _TIMEOUT,
     ) -> Answer:
-        content = None if body is None else screen.encode(body).encode()
+        content = file if body is None else screen.encode(body).encode()
         more = {} if body is None else {"Content-Type": "application/json"}
         try:
             answer = await self.client.request(

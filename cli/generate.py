@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from cli import access, amounts, inline, late, places, progress, screen, wishes
+from cli import access, amounts, inline, late, places, progress, references, screen, wishes
 from cli.access import Access
 from cli.failures import Failure, Status
 from cli.ordering import Order, Run
@@ -32,6 +32,13 @@ Model = Annotated[
 Param = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=VALUE", help="Any parameter of the gateway's model; may be given several times."),
+]
+Reference = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE|URL|UPLOAD",
+        help="A picture to start from, for a model that takes them; may be given several times.",
+    ),
 ]
 Out = Annotated[
     str | None,
@@ -69,6 +76,7 @@ def generate(
     prompt: Prompt,
     model: Model = None,
     param: Param = None,
+    reference: Reference = None,
     out: Out = None,
     team: Team = None,
     key_file: KeyFile = None,
@@ -97,6 +105,7 @@ def generate(
             wait_s=amounts.seconds("--timeout", timeout),
             place=place if wait else None,
             there=access.options(url, token_file, key_file),
+            references=references.read(reference or []),
         )
         run = Run(order, progress.teller(quiet=quiet or as_json))
         way = _way(run, team, url, key_file, token_file)

@@ -7,16 +7,17 @@ nothing: the job belongs to the gateway from its answer on.
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cli import following, frontdoor, patience, pictures
+from cli import following, frontdoor, patience, pictures, references
 from cli.access import Access
 from cli.failures import Again, Failure, Status
 from cli.frontdoor import Answer, Body, Door
 from cli.pictures import Saved
 from cli.places import Place
 from cli.progress import Teller
+from cli.references import Reference
 
 #: How long the order itself is tried for, where the command would wait longer.
 _ORDERED_WITHIN_S: Final = 120.0
@@ -36,6 +37,8 @@ class Order:
     place: Place | None
     #: The options by which another command reaches the same gateway.
     there: str
+    #: The pictures that it starts from.
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass
@@ -54,6 +57,11 @@ class Run:
         begun_s = time.monotonic()
         deadline_s = begun_s + self.order.wait_s
         async with way as access, frontdoor.opened(access) as door:
+            order = self.order
+            body = await references.named(
+                door, order.model, order.body, order.references, order.idempotency_key, self.teller
+            )
+            self.order = replace(order, body=body)
             if self.order.place is None:
                 await self._order(door)
                 return

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from emulator import account, answers, catalogue, job, order, switches, webhook, wire
+from emulator import account, answers, catalogue, job, order, references, switches, webhook, wire
 from emulator.world import World
 
 LIST_LIMIT = 200
@@ -12,9 +12,10 @@ OUT_OF_CREDITS = "insufficient_credits"
 class Api:
     """The operations; each takes the exchange and what its path names, and returns the answer."""
 
-    def __init__(self, world: World, courier: webhook.Courier) -> None:
+    def __init__(self, world: World, courier: webhook.Courier, fetcher: references.Fetcher) -> None:
         self._world = world
         self._courier = courier
+        self._fetcher = fetcher
 
     async def submit(self, exchange: wire.Exchange, api_id: str) -> wire.Response:
         """`POST /models/{apiId}/run`: check, debit, create."""
@@ -27,7 +28,9 @@ class Api:
             return self._error(413, "request_too_large", "the body is larger than 1 MiB")
         try:
             wanted = order.read(model, body, webhooks=self._now.webhooks != "off")
-        except order.Invalid as invalid:
+            if self._now.fetch_references:
+                wanted = await self._fetcher.fetch(wanted)
+        except (order.Invalid, references.Unfetched) as invalid:
             return self._error(400, "invalid_request", str(invalid))
         if model.modality != "image":
             return self._error(400, "invalid_request", f"the emulator makes no {model.modality}")

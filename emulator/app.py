@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from emulator import answers, api, control, downloads, faults, switches, webhook, wire
+from emulator import answers, api, control, downloads, faults, references, switches, webhook, wire
 from emulator.world import World
 
 Handler = Callable[[wire.Exchange, str], Awaitable[wire.Response]]
@@ -16,10 +16,12 @@ CONTROL_PREFIX = "/_emulator/"
 class App:
     """One stand-in PixelDojo."""
 
-    def __init__(self, world: World, courier: webhook.Courier, files: downloads.Downloads) -> None:
+    def __init__(
+        self, world: World, courier: webhook.Courier, files: downloads.Downloads, fetcher: references.Fetcher
+    ) -> None:
         self._world = world
         self._control = control.Control(world, courier)
-        desk = api.Api(world, courier)
+        desk = api.Api(world, courier, fetcher)
         # operation, methods, path, handler; an operation names its counter and its line of faults
         self._routes: list[tuple[str, tuple[str, ...], re.Pattern[str], Handler]] = [
             ("poll", ("GET",), re.compile(r"/api/v1/jobs/([^/]+)"), desk.poll),

@@ -34,6 +34,7 @@ def _row(found: job.Job, world: World) -> dict[str, Any]:
         "jobId": found.id,
         "model": found.order.model.apiId,
         "parameters": found.order.parameters,
+        "references": list(found.order.references),
         "webhookUrl": found.order.webhook_url,
         "seed": found.seed,
         "width": width,

@@ -22,6 +22,8 @@ class Order:
     parameters: dict[str, Any]
     settled: dict[str, Any]
     webhook_url: str | None
+    #: What it starts from, once that was fetched.
+    references: tuple[dict[str, Any], ...] = ()
 
 
 def read(model: catalogue.Model, body: bytes, *, webhooks: bool) -> Order:

@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 import uvloop
 
-from emulator import app, downloads, options, protocol, webhook
+from emulator import app, downloads, options, protocol, references, webhook
 from emulator.world import World
 
 BACKLOG = 2048
@@ -42,7 +42,8 @@ async def _serve(chosen: options.Options, listener: socket.socket) -> None:
     world = World(chosen)
     courier = webhook.Courier(world)
     files = downloads.Downloads(world)
-    server = _Announcing(_config(chosen, app.App(world, courier, files)))
+    fetcher = references.Fetcher()
+    server = _Announcing(_config(chosen, app.App(world, courier, files, fetcher)))
     # uvicorn raises the signal again once it has ended; this makes that a clean exit instead of a death by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ended)
@@ -50,6 +51,7 @@ async def _serve(chosen: options.Options, listener: socket.socket) -> None:
         await server.serve(sockets=[listener])
     finally:
         await courier.close()
+        await fetcher.close()
         files.close()
 
 

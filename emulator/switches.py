@@ -128,6 +128,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     job_list_lag_s: float = 0.0
     job_list_shape: Literal["jobs", "array", "data", "pages", "garbage"] = "jobs"
     job_list_hides: list[Literal["model", "createdAt", "creditCost"]] = []
+    fetch_references: bool = True
     webhooks: Literal["once", "twice", "never", "off"] = "once"
     webhook_delay_s: float = 0.0
     webhook_early: bool = False

@@ -4,6 +4,7 @@ The first mistake ends it, and its text names the model or table and the field.
 """
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ class _ReferenceImages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameter: str
     maximum: int
     credits: str
+    required: bool = False
+    single: bool = False
+    megapixels: int | float | None = None
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +131,8 @@ def _build(entry: _Entry, tables: Mapping[str, Table]) -> Model:
         outputs=checks.outputs(table, entry.outputs),
         reference_micros=_micros("reference_images: credits", references.credits) if references else 0,
         version=_version(entry.api_id, table),
+        references=references.parameter if references else None,
+        reference_megapixels=references.megapixels if references else None,
     )
 
 
@@ -137,12 +143,24 @@ def _references(references: _ReferenceImages, table: Table) -> Parameter:
         raise Mistake(f"reference_images.parameter: {references.parameter} stands in the table already")
     if references.maximum < 1:
         raise Mistake("reference_images.maximum: must be at least 1")
+    if references.megapixels is not None and not 0 < references.megapixels < math.inf:
+        raise Mistake("reference_images.megapixels: must be above 0")
+    if not references.single:
+        return Parameter(
+            name=references.parameter,
+            type="images",
+            description="Pictures to start from: ids of uploads, or https URLs.",
+            required=references.required,
+            minimum=1,
+            maximum=references.maximum,
+        )
+    if references.maximum != 1:
+        raise Mistake("reference_images.maximum: is 1 where single is true")
     return Parameter(
         name=references.parameter,
-        type="images",
-        description="Pictures to start from: URLs, or uploads.",
-        minimum=1,
-        maximum=references.maximum,
+        type="image",
+        description="The picture to start from: an upload's id, or an https URL.",
+        required=references.required,
     )
 
 

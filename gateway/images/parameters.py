@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import msgspec
+
 from gateway import errors
 from gateway.images import spelling
 from gateway.images.model import Model, Parameter, Parameters, Value
@@ -64,7 +66,7 @@ def _refuse_unknown(model: Model, body: Mapping[str, object]) -> None:
             continue
         short = spelling.plain(name)
         tail = spelling.suggestion(name, known)
-        if name in REFERENCE_NAMES and not any(parameter.type == "images" for parameter in model.parameters):
+        if name in REFERENCE_NAMES and model.references is None:
             tail = "; reference images are switched off for it here"
         raise errors.UnknownParameter(f'{model.api_id} has no parameter "{short}"{tail}', param=short)
 
@@ -143,15 +145,20 @@ def _enum(parameter: Parameter, value: object) -> str:
 
 
 def _images(parameter: Parameter, value: object) -> list[str]:
-    allowed = f"a list of 1 to {parameter.maximum} URLs"
+    allowed = f"a list of 1 to {parameter.maximum} uploads or URLs"
     if not isinstance(value, (list, tuple)) or not value or not _within(parameter, len(value)):
         raise _wrong(parameter, allowed, value)
-    urls: list[str] = []
-    for url in value:
-        if not isinstance(url, str):
-            raise _wrong(parameter, allowed + ", each a string", url)
-        urls.append(_text(parameter, url, URL_MAX_LENGTH, blank=False))
-    return urls
+    return [
+        _image(msgspec.structs.replace(parameter, name=f"{parameter.name}[{place}]"), each)
+        for place, each in enumerate(value)
+    ]
+
+
+def _image(parameter: Parameter, value: object) -> str:
+    """A picture by its name; whether there is such an upload, and where a URL leads, is not this room's to say."""
+    if not isinstance(value, str):
+        raise _wrong(parameter, "an upload's id or a URL, as a string", value)
+    return _text(parameter, value, URL_MAX_LENGTH, blank=False)
 
 
 _CHECKS: Mapping[str, Callable[[Parameter, object], Value]] = MappingProxyType(
@@ -161,6 +168,7 @@ _CHECKS: Mapping[str, Callable[[Parameter, object], Value]] = MappingProxyType(
         "number": _number,
         "boolean": _boolean,
         "enum": _enum,
+        "image": _image,
         "images": _images,
     }
 )

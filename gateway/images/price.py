@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from gateway import errors
 from gateway.images.model import ANY_RESOLUTION, Model, Parameters, Price
+from gateway.images.model import references as named_references
 
 
 def resolution(model: Model, parameters: Parameters) -> str:
@@ -37,11 +38,7 @@ def outputs(model: Model, parameters: Parameters) -> int:
 def unit(model: Model, parameters: Parameters) -> Price:
     """The price of one picture, or its bound; reference images make it a bound, since nobody priced them."""
     listed = model.prices[resolution(model, parameters)]
-    references = sum(
-        len(value)
-        for parameter in model.parameters
-        if parameter.type == "images" and isinstance(value := parameters.get(parameter.name), list)
-    )
+    references = len(named_references(model, parameters))
     if not references:
         return listed
     return Price(listed.micros + references * model.reference_micros, bound=True)

@@ -4,6 +4,7 @@ Builds fresh plain JSON values at each call. Credits are plain JSON numbers, nev
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway import errors, money
@@ -13,6 +14,9 @@ from gateway.images.parameters import URL_MAX_LENGTH
 
 #: What ``?modality=`` may ask for; there is no video here, yet to ask for it is no mistake.
 MODALITIES = ("image", "video")
+
+#: How a picture to start from is named.
+_IMAGE = MappingProxyType({"type": "string", "minLength": 1, "maxLength": URL_MAX_LENGTH})
 
 Json = dict[str, Any]
 
@@ -60,6 +64,8 @@ def card(model: Model, *, detailed: bool) -> Json:
             {"name": parameter.name, "required": parameter.required, **_property(parameter), "type": _type(parameter)}
             for parameter in model.parameters
         ]
+        if model.references is not None:
+            result["referenceImages"] = _references(model, model.references)
         result["requestSchema"] = request_schema(model)
     return result
 
@@ -89,16 +95,29 @@ def _property(parameter: Parameter) -> Json:
         result["type"] = "string"
     elif parameter.type == "string" and parameter.required:
         result["minLength"] = 1
+    elif parameter.type == "image":
+        result |= _IMAGE
     elif parameter.type == "images":
-        items = {"type": "string", "minLength": 1, "maxLength": URL_MAX_LENGTH}
-        result |= {"type": "array", "items": items}
+        result |= {"type": "array", "items": dict(_IMAGE)}
         limits = {"minItems": parameter.minimum, "maxItems": parameter.maximum}
     return result | {key: value for key, value in {**optional, **limits}.items() if value is not None}
 
 
 def _type(parameter: Parameter) -> str:
     """The type by the upstream's word for it: its tables say ``enum`` where a JSON Schema says ``string``."""
-    return "array" if parameter.type == "images" else parameter.type
+    return {"images": "array", "image": "string"}.get(parameter.type, parameter.type)
+
+
+def _references(model: Model, name: str) -> Json:
+    """What a client needs to know to start from a picture of its own."""
+    parameter = model.parameter(name)
+    several = parameter is not None and parameter.type == "images"
+    return {
+        "parameter": name,
+        "list": several,
+        "maximum": parameter.maximum if parameter is not None and several else 1,
+        "creditCost": money.credits(model.reference_micros),
+    }
 
 
 def _cost(model: Model) -> Json:
@@ -114,6 +133,6 @@ def _cost(model: Model) -> Json:
 def _capabilities(model: Model) -> list[str]:
     """The catalogue's, and ``image-to-image`` exactly where reference images are switched on."""
     offered = [capability for capability in model.capabilities if capability != "image-to-image"]
-    if any(parameter.type == "images" for parameter in model.parameters):
+    if model.references is not None:
         offered.append("image-to-image")
     return offered
