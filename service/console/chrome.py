@@ -40,17 +40,21 @@ OF_TEAM: Final = (
     Place("Playground", "/console/playground", "spark", (GENERATE,)),
     Place("Gallery", "/console/gallery", "grid", (READ, GENERATE)),
     Place("Jobs", "/console/jobs", "list", (READ, GENERATE)),
+    Place("Batches", "/console/batches", "stack", (READ, GENERATE)),
     Place("Usage", "/console/usage", "chart", (READ, MANAGE)),
     Place("Keys", "/console/keys", "key", (MANAGE,)),
     Place("Webhooks", "/console/webhooks", "hook", (MANAGE,)),
+    Place("Cache", "/console/cache", "again", (MANAGE,)),
 )
 OF_OPERATOR: Final = (
     Place("Overview", INSTALLATION, "home", (ADMIN,)),
     Place("Teams", "/console/teams", "team", (ADMIN,)),
     Place("Budgets", "/console/budgets", "coin", (ADMIN,)),
+    Place("Ledger", "/console/ledger", "lines", (ADMIN,)),
     Place("Queue", "/console/queue", "queue", (ADMIN,)),
     Place("Unknown", "/console/unknown", "doubt", (ADMIN,)),
     Place("Upstream", "/console/upstream", "cloud", (ADMIN,)),
+    Place("Caches", "/console/caches", "again", (ADMIN,)),
     Place("Audit log", "/console/audit", "book", (ADMIN,)),
 )
 
@@ -58,6 +62,8 @@ OF_OPERATOR: Final = (
 DONE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "cancelled": "The job was taken back. Nothing was charged.",
+        "erased": "The job is erased: what it was asked for, and its pictures. Its ids and amounts stay.",
+        "batch-cancelled": "Nothing more of the batch is sent. What waits is taken back within seconds.",
         "key-revoked": "The key is revoked. Within a second no door takes it any more.",
         "webhook-saved": "The webhook's address is saved.",
         "webhook-removed": "The webhook's address is removed. Ends of jobs are no longer told.",

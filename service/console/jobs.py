@@ -8,7 +8,7 @@ from typing import Any, Final
 from litestar import Request, Response
 
 from gateway import errors
-from gateway.jobs import admin, browsing, delivery_log, desk, lookup
+from gateway.jobs import admin, browsing, delivery_log, desk, erasing, lookup
 from gateway.jobs.browsing import Wanted
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
@@ -148,6 +148,17 @@ async def cancel(request: Request[Any, Any, Any]) -> Response[str]:
     else:
         await visit.carry_out(admin_jobs.CANCEL, {"job": job_id})
     return chrome.done(visit, f"{PATH}/{job_id}", "cancelled")
+
+
+@does(f"{PATH}/{{job:str}}/erase", "erase", Scope.MANAGE)
+async def erase(request: Request[Any, Any, Any]) -> Response[str]:
+    """Erase what a job was asked for and its pictures, for who has said that nothing brings them back."""
+    visit, form = await visits.submit(request)
+    job_id = checked_id(request.path_params["job"])
+    if form.get("sure") != "yes":
+        raise errors.MissingParameter("Nothing brings it back: tick that you know.", param="sure")
+    await erasing.erase(visit.house.counter, visit.authority.actor, visit.of_team.id, job_id)
+    return chrome.done(visit, f"{PATH}/{job_id}", "erased")
 
 
 async def _anyones(visit: Visit, job_id: str) -> Job:

@@ -20,7 +20,7 @@ STEPS: Final = (
     (State.ARCHIVING, "Archiving"),
     (State.COMPLETED, "Done"),
 )
-#: A page that is watched asks again after so long: soon where much happens, seldom where nothing does.
+#: A page that hears of no changes asks again after so long: soon where much happens, seldom where nothing does.
 _SOON_S: Final = 1
 _LATER_S: Final = 3
 _SELDOM_S: Final = 10
@@ -36,13 +36,24 @@ class Shown:
     #: As the API shows it: the cost, the error, what is left.
     body: Mapping[str, Any]
     prospect: Prospect
-    #: When to look again; none once it has ended.
+    #: When to look again for a page that is told nothing (``following``); none once the job has ended.
     again_s: int | None
 
     @property
     def ended(self) -> bool:
         """Nothing more will come of it."""
         return self.job.state in ENDED
+
+    @property
+    def erased(self) -> bool:
+        """Neither what it was asked for nor its pictures are kept any more."""
+        return self.job.prompt_erased_at is not None and self.job.pictures_erased_at is not None
+
+    @property
+    def share_a_second(self) -> float:
+        """By how much its bar moves on each second by itself; nothing for one that is late, or not at work."""
+        whole_s = (self.prospect.expected_at - self.prospect.began_at).total_seconds()
+        return 0.0 if self.prospect.late or self.ended or whole_s <= 0 else 1 / whole_s
 
     @property
     def prompt(self) -> str:

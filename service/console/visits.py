@@ -171,8 +171,9 @@ async def _session(request: Request[Any, Any, Any], house: House) -> Session | N
     if not text:
         return None
     tokens = [token.get_secret_value() for token in house.settings.admin_token]
-    # A page that is left open asks by itself for what changes; that alone keeps no session awake.
-    by_itself = request.method == "GET" and request.headers.get("hx-request") == "true"
+    # A page that is left open asks by itself for what changes, and listens; that alone keeps no session awake.
+    listens = request.headers.get("accept") == "text/event-stream"
+    by_itself = request.method == "GET" and (listens or request.headers.get("hx-request") == "true")
     return await sessions.find(house.database, house.keys.sessions, tokens, text, house.clock.now(), used=not by_itself)
 
 

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.support import accessible, chromium, ports, wait
 from tests.support.chromium import Watched
@@ -23,12 +24,23 @@ STARTS_WITHIN_S = 60.0
 DONE_WITHIN_MS = 60_000
 PROMPT = "A torii gate in rain, lanterns lit"
 
-OF_TEAM = ("/console", "/console/playground", "/console/gallery", "/console/jobs", "/console/usage", "/console/keys")
+OF_TEAM = (
+    "/console",
+    "/console/playground",
+    "/console/gallery",
+    "/console/jobs",
+    "/console/batches",
+    "/console/usage",
+    "/console/keys",
+    "/console/cache",
+)
 OF_OPERATOR = (
     "/console",
     "/console/teams",
     "/console/teams/default",
     "/console/budgets",
+    "/console/ledger",
+    "/console/caches",
     "/console/queue",
     "/console/unknown",
     "/console/upstream",
@@ -55,6 +67,15 @@ class Gateway:
             answer.raise_for_status()
             told: dict[str, Any] = answer.json()
             return told
+
+    async def batch(self, *prompts: str) -> str:
+        """Order those pictures together; the batch's id."""
+        body = {"model": "flux-2-max", "items": [{"prompt": prompt} for prompt in prompts]}
+        headers = {"Authorization": f"Bearer {self.key}"}
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30) as client:
+            answer = await client.post("/api/v1/batches", headers=headers, json=body)
+            answer.raise_for_status()
+            return str(answer.json()["batchId"])
 
 
 @pytest.fixture
@@ -212,6 +233,90 @@ async def test_an_operator_steers(window: Watched, gateway: Gateway) -> None:
     await expect(page.locator("#results")).to_contain_text("pause.begin")
     await page.goto("/console/playground?team=atelier")
     await expect(page.locator("main")).to_contain_text("An order needs a key of a team")
+
+
+async def test_a_page_hears_of_its_job(window: Watched, gateway: Gateway) -> None:
+    """A page that shows a job is told when it changes, and asks for nothing by its own clock."""
+    page = window.page
+    await chromium.sign_in(page, gateway.key)
+    await gateway.admin("POST", "/pauses", {"all": True})
+    await page.clock.install()
+    await page.goto("/console/playground")
+    await page.get_by_label("Prompt", exact=False).first.fill(PROMPT)
+    async with page.expect_response("**/progress*") as heard:
+        await page.get_by_role("button", name="Generate").click()
+    assert (await heard.value).status == 200
+    await expect(page.locator("#result progress")).to_be_visible()
+    # From here on no timer of the page rings.
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(seconds=30))
+    job = (await gateway.admin("GET", "/jobs?state=queued"))["jobs"][0]
+    await gateway.admin("POST", f"/jobs/{job['id']}/cancel")
+    await expect(page.locator("#result")).to_contain_text("Taken back", timeout=DONE_WITHIN_MS)
+
+
+async def test_a_page_that_hears_nothing_asks(window: Watched, gateway: Gateway) -> None:
+    """Where no stream comes through, progress and picture come all the same, by asking."""
+    page = window.page
+    refused = []
+
+    async def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        await route.fulfill(status=429, body="")
+
+    await page.route("**/events*", refuse)
+    await chromium.sign_in(page, gateway.key)
+    await generate(page)
+    assert refused
+
+
+async def test_a_batch_is_followed_and_taken_back(window: Watched, gateway: Gateway) -> None:
+    """One opens a batch, sees its items being worked off with their pictures, and takes another one back."""
+    page = window.page
+    await chromium.sign_in(page, gateway.key)
+    done = await gateway.batch("a fox", "an owl")
+    await menu(page, "Batches")
+    await page.get_by_role("link", name=done).click()
+    await expect(page.locator("#live")).to_contain_text("2 completed", timeout=DONE_WITHIN_MS)
+    await expect(page.locator("#live")).to_contain_text("Finished", timeout=DONE_WITHIN_MS)
+    await expect(page.locator(".minis img")).to_have_count(2)
+    await chromium.pictures_seen(page)
+    assert await accessible.faults(page) == []
+    await gateway.admin("POST", "/pauses", {"all": True})
+    other = await gateway.batch("a heron", "a hare", "a crane")
+    await page.goto(f"/console/batches/{other}")
+    await page.locator("summary", has_text="Take back").click()
+    await page.get_by_role("button", name="Take it back").click()
+    await expect(page.locator("#notices")).to_contain_text("Nothing more of the batch is sent")
+    await expect(page.locator("#live")).to_contain_text("3 taken back", timeout=DONE_WITHIN_MS)
+    await page.goto("/console/batches")
+    assert await accessible.faults(page) == []
+
+
+async def test_a_job_is_erased_and_a_cache_purged(window: Watched, gateway: Gateway) -> None:
+    """One takes answers out of the cache, then erases the job, which asks twice, and finds no picture any more."""
+    page = window.page
+    await chromium.sign_in(page, gateway.key)
+    await page.goto("/console/playground")
+    await page.get_by_label("Seed", exact=True).fill("7")
+    await page.get_by_label("Prompt", exact=False).first.fill(PROMPT)
+    await page.get_by_role("button", name="Generate").click()
+    await expect(page.locator("#result img")).to_be_visible(timeout=DONE_WITHIN_MS)
+    await menu(page, "Cache")
+    await expect(page.locator("main")).to_contain_text("request answered again")
+    assert await accessible.faults(page) == []
+    await page.locator("summary", has_text="Take out").click()
+    await page.get_by_role("button", name="Take them out").click()
+    await expect(page.locator("main")).to_contain_text("1 answer taken out of the cache")
+    await menu(page, "Jobs")
+    await page.locator("td.lead a").first.click()
+    await page.locator("summary", has_text="Erase").click()
+    await page.get_by_label("Nothing brings it back").check()
+    assert await accessible.faults(page) == []
+    await page.get_by_role("button", name="Erase it").click()
+    await expect(page.locator("#notices")).to_contain_text("erased")
+    await expect(page.locator("main")).not_to_contain_text(PROMPT)
+    await menu(page, "Gallery")
+    await expect(page.locator("main")).to_contain_text("No pictures yet")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,4 +1,5 @@
-// What plain HTML cannot do: copying to the clipboard, rolling a seed, and closing what Escape should close.
+// What plain HTML cannot do: following a job, copying to the clipboard, rolling a seed, and closing what Escape should
+// close.
 // Everything else works without it. No page has a script of its own.
 "use strict";
 
@@ -68,3 +69,69 @@ document.addEventListener("htmx:sendError", () => {
     place.replaceChildren(told);
   }
 });
+
+// A job that is watched. The gateway says when it has changed, and the part of the page that shows it is asked for anew.
+// Where no stream comes through, through a proxy or for want of a seat, it is asked for every few seconds instead.
+const QUIET_MS = 14000; // The gateway says something every 10 s.
+const following = { address: "", source: null, heardAt: 0, askedAt: 0, asking: false, again: false };
+
+function followed() {
+  return document.querySelector("[data-follow]");
+}
+
+async function ask() {
+  following.again = true;
+  if (following.asking) {
+    return;
+  }
+  following.asking = true;
+  while (following.again) {
+    // What changes from here on is asked for once more.
+    following.again = false;
+    following.askedAt = Date.now();
+    const part = followed();
+    if (part) {
+      await window.htmx.ajax("GET", part.dataset.part, { target: part, swap: "outerHTML" }).catch(() => {});
+    }
+  }
+  following.asking = false;
+  follow();
+}
+
+function follow() {
+  const part = followed();
+  // A page that nobody looks at keeps no connection: a browser has few for one host.
+  const address = part && !document.hidden ? part.dataset.follow : "";
+  if (address === following.address) {
+    return;
+  }
+  if (following.source) {
+    following.source.close();
+  }
+  Object.assign(following, { address, source: null, heardAt: 0, askedAt: Date.now() });
+  if (address) {
+    following.source = new EventSource(address);
+    following.source.addEventListener("message", () => {
+      following.heardAt = Date.now();
+      ask();
+    });
+  }
+}
+
+window.setInterval(() => {
+  const part = followed();
+  if (!part || document.hidden) {
+    return;
+  }
+  for (const bar of part.querySelectorAll("progress[data-moves]")) {
+    bar.value = Math.max(bar.value, Math.min(bar.value + Number(bar.dataset.moves), 0.97));
+  }
+  const now = Date.now();
+  if (now - following.heardAt > QUIET_MS && now - following.askedAt >= Number(part.dataset.again) * 1000) {
+    ask();
+  }
+}, 1000);
+
+document.addEventListener("visibilitychange", follow);
+document.addEventListener("htmx:afterSettle", follow);
+document.addEventListener("DOMContentLoaded", follow);
