@@ -1,4 +1,4 @@
-"""``python -m bench [NAME …] [--json FILE] [--quick] [--scale X]``: measures, prints tables, decides nothing.
+"""``python -m bench [NAME …] [--json FILE] [--quick] [--scale X]``: measures, prints tables, compares with the goals.
 
 Every figure comes from real processes that end with the measurement. What cannot be measured here is said, and the
 exit status is 1.
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench import accept, coldstart, figures, hits, lag, machine, plan, reads, waiters
+from bench import accept, coldstart, figures, flight, goals, hits, lag, machine, memory, peers, plan, reads, waiters
 from bench.figures import Row
 from bench.plan import Plan
 from tests.support.report import UnavailableError
@@ -28,14 +28,19 @@ MEASUREMENTS: Final[Mapping[str, Measure]] = MappingProxyType(
         coldstart.NAME: coldstart.measure,
         lag.NAME: lag.measure,
         waiters.NAME: waiters.measure,
+        flight.NAME: flight.measure,
+        memory.NAME: memory.measure,
+        peers.NAME: peers.measure,
     }
 )
+#: What a run does that names nothing: some 15 minutes. The others take that long each, or a machine of their own.
+USUAL: Final = (hits.NAME, accept.NAME, reads.NAME, peers.NAME, coldstart.NAME, lag.NAME)
 #: What can go wrong with servers and processes: the rest is still measured.
 _FAILURES: Final = (UnavailableError, AssertionError, RuntimeError, OSError, TimeoutError, LookupError)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what was named, or everything; the exit status."""
+    """Measure what was named, or the usual; the exit status."""
     asked = _parser().parse_args(arguments)
     # Told to end, it ends what it started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -44,9 +49,10 @@ def main(arguments: Sequence[str]) -> int:
         sizes = dataclasses.replace(sizes, lag_scale=asked.scale)
     facts = machine.facts()
     print(_heading(facts), flush=True)
+    names = list(dict.fromkeys(asked.names or USUAL))
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    for name in dict.fromkeys(asked.names or MEASUREMENTS):
+    for name in names:
         measured: list[Row] = []
         try:
             for row in MEASUREMENTS[name](sizes):
@@ -59,14 +65,23 @@ def main(arguments: Sequence[str]) -> int:
         print("\n" + (figures.table(measured) or f"{name}: nothing was measured"), flush=True)
         if name in failures:
             print(f"{name} broke off: {failures[name]}", flush=True)
+    verdicts = goals.judged(rows, names)
+    print("\n" + figures.table(goals.table(verdicts)), flush=True)
     if asked.json is not None:
-        asked.json.write_text(json.dumps(_document(facts, sizes, rows, failures), indent=2) + "\n")
+        document = {**_document(facts, sizes, rows, failures), "goals": [_verdict(each) for each in verdicts]}
+        asked.json.write_text(json.dumps(document, indent=2) + "\n")
     return 1 if failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Run the published measurements.")
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*MEASUREMENTS], help=", ".join(MEASUREMENTS))
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        choices=[*MEASUREMENTS],
+        help=f"of {', '.join(MEASUREMENTS)}; otherwise {', '.join(USUAL)}",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--quick", action="store_true", help="short runs, for a look at the order of magnitude")
     parser.add_argument("--scale", type=float, metavar="X", help="of the durations in lag; 1 is real time")
@@ -91,6 +106,10 @@ def _document(
         "results": [dataclasses.asdict(row) for row in rows],
         "failures": dict(failures),
     }
+
+
+def _verdict(verdict: goals.Verdict) -> dict[str, Any]:
+    return {**dataclasses.asdict(verdict.goal), "found": verdict.found, "verdict": verdict.said}
 
 
 if __name__ == "__main__":

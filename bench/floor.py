@@ -44,8 +44,13 @@ def application(redis: Redis) -> App:
 def main(arguments: list[str]) -> None:
     """Serve on loopback until told to end."""
     port, redis_url = arguments
+    serve(application(Redis.from_url(redis_url)), int(port))
+
+
+def serve(app: App, port: int) -> None:
+    """Serve an app as Torii's own is served, on loopback."""
     config = uvicorn.Config(
-        application(Redis.from_url(redis_url)),
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -56,7 +61,7 @@ def main(arguments: list[str]) -> None:
         access_log=False,
         log_config=None,
     )
-    with socket.create_server((LOOPBACK, int(port))) as listener:
+    with socket.create_server((LOOPBACK, port)) as listener:
         uvicorn.Server(config).run(sockets=[listener])
 
 

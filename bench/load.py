@@ -6,6 +6,7 @@ errors are quick, and would pass for speed.
 """
 
 import asyncio
+import itertools
 import json
 import time
 from collections import deque
@@ -32,6 +33,8 @@ class Call:
     port: int
     data: bytes = field(repr=False)
     expected: int
+    #: What each connection sends after ``data``, before it begins anew.
+    others: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def call(
     *,
     key: str = "",
     body: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
     expected: int | None = None,
 ) -> Call:
     """The request of a client that sends JSON, if anything; by default a POST expects 202, a GET 200."""
@@ -63,6 +67,7 @@ def call(
         lines.append("Content-Type: application/json")
     if key:
         lines.append(f"Authorization: Bearer {key}")
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return Call(port, "\r\n".join([*lines, "", ""]).encode() + content, expected or (202 if method == "POST" else 200))
 
 
@@ -135,6 +140,7 @@ class _Line(asyncio.Protocol):
         self._answered = answered
         self._over = over
         self._buffer = b""
+        self._requests = itertools.cycle((what.data, *what.others))
         self._since_s = 0.0
         self.transport: asyncio.Transport | None = None
 
@@ -146,7 +152,7 @@ class _Line(asyncio.Protocol):
         """Send the request; its time counts from ``since_s``."""
         assert self.transport is not None
         self._since_s = since_s
-        self.transport.write(self._what.data)
+        self.transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

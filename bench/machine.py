@@ -30,7 +30,7 @@ def facts() -> dict[str, Any]:
             # What a commit costs at least, where the databases of a run lie.
             "fsyncMs": round(_fsync_s() * 1000, 2),
             # Others' work at the start: what is near the number of cores spoils the figures.
-            "loadAverage": round(os.getloadavg()[0], 2),
+            "loadAverage": load_average(),
         },
         "versions": {
             "python": platform.python_version(),
@@ -44,6 +44,42 @@ def cpu_s(pid: int) -> float:
     """Seconds of processor time that a process of ours has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS_A_SECOND
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that descend from it and live."""
+    found = [pid]
+    for each in found:
+        try:
+            threads = list(Path(f"/proc/{each}/task").iterdir())
+            found += [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def cpu_of_family_s(pid: int) -> float:
+    """Seconds of processor time of a process, of its living descendants, and of its own children that have ended."""
+    used_s = 0.0
+    for each in family(pid):
+        try:
+            used_s += cpu_s(each)
+        except FileNotFoundError:
+            continue
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ended_s = (int(fields[_USER + 2]) + int(fields[_SYSTEM + 2])) / _TICKS_A_SECOND
+    return used_s + ended_s
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process of ours, in MiB."""
+    fields = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in fields if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def load_average() -> float:
+    """How many processes wanted a core, over the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _cpu_model() -> str:

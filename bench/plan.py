@@ -23,6 +23,14 @@ class Plan:
     waiters: int = 5000
     #: How long they wait and nothing happens.
     waiting_s: float = 20.0
+    #: So many jobs upstream at once, each for so long, and how long that is held once it is steady.
+    flight_jobs: int = 2000
+    flight_job_s: float = 44.0
+    flight_hold_s: float = 180.0
+    memory_s: float = 600.0
+    memory_every_s: float = 5.0
+    #: What is asked for in a second of the mixed load: of each kind of request one part.
+    memory_per_s: float = 20.0
 
 
 PUBLISHED = Plan()
@@ -36,4 +44,9 @@ QUICK = Plan(
     lag_learning=6,
     waiters=300,
     waiting_s=4.0,
+    flight_jobs=100,
+    flight_job_s=5.0,
+    flight_hold_s=15.0,
+    memory_s=30.0,
+    memory_every_s=1.0,
 )

@@ -6,7 +6,7 @@ Everything lies in a temporary folder, listens on loopback, and ends with the ``
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,8 @@ class Gateway:
     folder: Path
     environment: dict[str, str] = field(repr=False)
     redis_url: str
+    #: The process of each server behind it, by the server's name.
+    servers: Mapping[str, int]
     _ending: ExitStack = field(repr=False)
 
     def run(self, *words: str) -> dict[str, object]:
@@ -86,8 +88,9 @@ def gateway(database: str, upstream: EmulatorProcess | None = None, **settings: 
         folder = Path(ending.enter_context(TemporaryDirectory(prefix="torii-bench-")))
         # As durable as `torii up` runs it.
         redis = ending.enter_context(Valkey(appendonly=True, options={"appendfsync": "everysec"}))
+        url, servers = _database(database, folder, ending)
         environment = {
-            "TORII_DATABASE_URL": _database(database, folder, ending),
+            "TORII_DATABASE_URL": url,
             "TORII_REDIS_URL": redis.url,
             "TORII_ARCHIVE_URL": str(folder / "archive"),
             "TORII_SECRET_KEY": _MADE_UP,
@@ -97,7 +100,7 @@ def gateway(database: str, upstream: EmulatorProcess | None = None, **settings: 
             **({} if upstream is None else _upstream(upstream)),
             **settings,
         }
-        made = Gateway(folder, environment, redis.url, ending)
+        made = Gateway(folder, environment, redis.url, {"valkey": redis.process.pid, **servers}, ending)
         made.run("migrate")
         yield made
 
@@ -120,8 +123,8 @@ def _upstream(emulator: EmulatorProcess) -> dict[str, str]:
     }
 
 
-def _database(kind: str, folder: Path, ending: ExitStack) -> str:
+def _database(kind: str, folder: Path, ending: ExitStack) -> tuple[str, dict[str, int]]:
     if kind == "sqlite":
-        return f"sqlite+aiosqlite:///{folder / 'torii.db'}"
+        return f"sqlite+aiosqlite:///{folder / 'torii.db'}", {}
     server = ending.enter_context(Postgres(fsync=True))
-    return server.url(server.create())
+    return server.url(server.create()), {"postgresql": server.process.pid}

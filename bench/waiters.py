@@ -8,7 +8,6 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench import figures, machine, stage
 from bench.figures import Row
@@ -93,13 +92,13 @@ async def _crowd(pid: int, port: int, keys: list[str], plan: Plan) -> dict[str, 
     async with asyncio.timeout(plan.waiters * 0.1 + _ANSWER_WITHIN_S):
         first = await _connect(port, keys[0])
         job_ids = [await first.order() for _ in range(plan.waiters // _OF_A_JOB)]
-        before_mib = _rss_mib(pid)
+        before_mib = machine.rss_mib(pid)
         line = asyncio.Semaphore(_AT_ONCE)
         begun_s = time.perf_counter()
         crowd = await asyncio.gather(*(_seat(port, keys, job_ids, number, line) for number in range(plan.waiters)))
         took_s = time.perf_counter() - begun_s
         await asyncio.sleep(plan.warm_s)
-        seated_mib, cpu_s = _rss_mib(pid), machine.cpu_s(pid)
+        seated_mib, cpu_s = machine.rss_mib(pid), machine.cpu_s(pid)
         await asyncio.sleep(plan.waiting_s)
         busy = (machine.cpu_s(pid) - cpu_s) / plan.waiting_s
         first.close()
@@ -142,8 +141,3 @@ async def _lag(clerk: _Waiter, waiter: _Waiter) -> float:
 
 async def _connect(port: int, key: str) -> _Waiter:
     return _Waiter(key, *await asyncio.open_connection(ports.LOOPBACK, port))
-
-
-def _rss_mib(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in fields if line.startswith("VmRSS")).split()[1]) / 1024

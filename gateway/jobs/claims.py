@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 import stamina
@@ -60,16 +62,6 @@ class _Flights:
     of: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class _Shut:
-    """Whose jobs are passed over: paused, or with as many in flight as they may have."""
-
-    teams: frozenset[str]
-    keys: frozenset[str]
-    models: frozenset[str]
-    batches: frozenset[str]
-
-
 async def outlook(connection: AsyncConnection, slots: int, now: datetime) -> Outlook:
     """A look before the leap: no lock is taken and nothing is promised."""
     account = (await connection.execute(sa.select(tables.upstream_account))).one()
@@ -113,8 +105,13 @@ async def _contenders(
     if paused.everything:
         return []
     full, batches = await _full(connection, flights)
-    shut = _Shut(paused.teams | full, full, paused.models, batches)
-    rows = await connection.execute(_next_jobs(shut, now).limit(at_most))
+    shut = {
+        "teams": sorted(paused.teams | full),
+        "keys": sorted(full),
+        "models": sorted(paused.models),
+        "batches": sorted(batches),
+    }
+    rows = await connection.execute(_next_jobs(at_most), {**shut, "now": now})
     return [
         Contender(
             team_id=row.team_id,
@@ -133,7 +130,20 @@ def _resting(account: sa.Row[tuple[object, ...]], now: datetime) -> bool:
 
 async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
     """What takes a slot: jobs upstream, on their way there, or claimed to be sent. Never looks at all queued jobs."""
-    since = now - SLOT_LIFE
+    total, on_their_way, of = 0, 0, Counter[str]()
+    for row in await connection.execute(_taking_slots(), {"since": now - SLOT_LIFE}):
+        total += row.jobs
+        on_their_way += row.jobs if row.state in (State.QUEUED, State.SUBMITTING) else 0
+        of.update({row.team_id: row.jobs, row.key_id: row.jobs})
+        if row.batch_id is not None:
+            of[row.batch_id] += row.jobs
+    return _Flights(total, on_their_way, of)
+
+
+# Statements of every claim are made once: building one costs SQLAlchemy more than PostgreSQL takes to answer it.
+@lru_cache
+def _taking_slots() -> sa.CompoundSelect[Any]:
+    since = sa.bindparam("since", type_=_job.c.accepted_at.type)
     sent = sa.or_(
         _job.c.state == State.SUBMITTING,
         sa.and_(_job.c.state == State.SUBMISSION_UNKNOWN, _job.c.submitted_at > since),
@@ -152,14 +162,7 @@ async def _in_flight(connection: AsyncConnection, now: datetime) -> _Flights:
     # Asked by the claim alone: with a condition on the state SQLite would walk through the whole queue.
     queued = sa.case((_job.c.state == State.QUEUED, 1), else_=0)
     claimed = sa.select(*owner, queued.label("jobs")).select_from(job_with_key).where(_job.c.claimed_by > "")
-    total, on_their_way, of = 0, 0, Counter[str]()
-    for row in await connection.execute(sa.union_all(upstream, claimed)):
-        total += row.jobs
-        on_their_way += row.jobs if row.state in (State.QUEUED, State.SUBMITTING) else 0
-        of.update({row.team_id: row.jobs, row.key_id: row.jobs})
-        if row.batch_id is not None:
-            of[row.batch_id] += row.jobs
-    return _Flights(total, on_their_way, of)
+    return sa.union_all(upstream, claimed)
 
 
 async def _full(connection: AsyncConnection, flights: _Flights) -> tuple[frozenset[str], frozenset[str]]:
@@ -167,37 +170,42 @@ async def _full(connection: AsyncConnection, flights: _Flights) -> tuple[frozens
 
     Of a batch that was taken back none may be.
     """
+    full = [row for row in await connection.execute(_limits()) if flights.of.get(row.counted, 0) >= row.concurrency]
+    return frozenset(row.id for row in full if not row.batch), frozenset(row.id for row in full if row.batch)
+
+
+@lru_cache
+def _limits() -> sa.CompoundSelect[Any]:
     first = sa.func.coalesce(_key.c.lineage, _key.c.id)
     at_most = sa.case((_batch.c.cancelled_at.is_(None), _batch.c.concurrency), else_=0)
-    limits = sa.union_all(
+    return sa.union_all(
         sa.select(_team.c.id, _team.c.id.label("counted"), _team.c.concurrency, sa.false().label("batch")).where(
             _team.c.concurrency.is_not(None)
         ),
         sa.select(_key.c.id, first, _key.c.concurrency, sa.false()).where(_key.c.concurrency.is_not(None)),
         sa.select(_batch.c.id, _batch.c.id, at_most, sa.true()).where(_batch.c.finished_at.is_(None)),
     )
-    rows = await connection.execute(limits)
-    full = [row for row in rows if flights.of.get(row.counted, 0) >= row.concurrency]
-    return frozenset(row.id for row in full if not row.batch), frozenset(row.id for row in full if row.batch)
 
 
-def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
-    """Each team's next job, by two looks into ``ix_jobs_team_state``: its highest priority, and the oldest of that.
+@lru_cache
+def _next_jobs(at_most: int | None) -> sa.Select[Any]:
+    """Each team's next job, but of those who are passed over, by two looks into ``ix_jobs_team_state``.
 
-    The index cannot give both at once, since one goes down and the other up.
+    One is for its highest priority, one for the oldest of that: the index cannot give both at once, since one goes
+    down and the other up.
     """
     highest, oldest = _job.alias(), _job.alias()
 
     def free(job: sa.FromClause) -> sa.ColumnElement[bool]:
         of_none = job.c.batch_id.is_(None)
         return sa.and_(
-            sa.or_(of_none, job.c.batch_id.not_in(sorted(shut.batches))) if shut.batches else sa.true(),
+            sa.or_(of_none, job.c.batch_id.not_in(_any_of("batches"))),
             job.c.team_id == _team.c.id,
             job.c.state == State.QUEUED,
             job.c.claim.is_(None),
-            job.c.due_at <= now,
-            job.c.key_id.not_in(sorted(shut.keys)),
-            job.c.model.not_in(sorted(shut.models)),
+            job.c.due_at <= sa.bindparam("now"),
+            job.c.key_id.not_in(_any_of("keys")),
+            job.c.model.not_in(_any_of("models")),
         )
 
     priority = (
@@ -217,10 +225,15 @@ def _next_jobs(shut: _Shut, now: datetime) -> sa.Select[tuple[object, ...]]:
         .correlate(_team)
         .scalar_subquery()
     )
-    teams = sa.select(_team.c.turn_micros, job_id.label("job_id")).where(_team.c.id.not_in(sorted(shut.teams)))
+    teams = sa.select(_team.c.turn_micros, job_id.label("job_id")).where(_team.c.id.not_in(_any_of("teams")))
     following = teams.cte("following").prefix_with("MATERIALIZED")
     columns = (_job.c.team_id, _job.c.id, _job.c.hold_micros, _job.c.attempt, _job.c.created_at)
-    return sa.select(following.c.turn_micros, *columns).join_from(following, _job, _job.c.id == following.c.job_id)
+    found = sa.select(following.c.turn_micros, *columns).join_from(following, _job, _job.c.id == following.c.job_id)
+    return found.limit(at_most)
+
+
+def _any_of(name: str) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, expanding=True)
 
 
 async def _take_turn(tx: AsyncConnection, taken: Contender) -> None:
@@ -260,19 +273,30 @@ async def take_first(shop: Shop, job_ids: Sequence[str], state: State, now: date
 
 
 async def _mark(tx: AsyncConnection, shop: Shop, job_id: str, state: State, now: datetime) -> Job | None:
+    values = {"job_id": job_id, "in_state": state, "now": now, "token": ids.claim(), "worker_id": shop.worker_id}
+    row = (await tx.execute(_marking(), values)).first()
+    return None if row is None else record.job(row)
+
+
+@lru_cache
+def _marking() -> Any:  # noqa: ANN401  SQLAlchemy does not hand out its type
+    now = sa.bindparam("now", type_=_job.c.due_at.type)
     free = (
         sa.select(_job.c.id)
-        .where(_job.c.id == job_id, _job.c.state == state, _job.c.claim.is_(None), _job.c.due_at <= now)
+        .where(
+            _job.c.id == sa.bindparam("job_id"),
+            _job.c.state == sa.bindparam("in_state"),
+            _job.c.claim.is_(None),
+            _job.c.due_at <= now,
+        )
         .with_for_update(skip_locked=True)
     )
-    rows = await tx.execute(
+    return (
         _job.update()
         .where(_job.c.id.in_(free))
-        .values(claim=ids.claim(), claimed_by=shop.worker_id, claimed_at=now)
+        .values(claim=sa.bindparam("token"), claimed_by=sa.bindparam("worker_id"), claimed_at=now)
         .returning(_job)
     )
-    row = rows.first()
-    return None if row is None else record.job(row)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,10 +69,7 @@ async def keep(shop: Shop, job_id: str) -> None:
     The id is only the hint of a nudge: after an outage many jobs wait, and their nudges come in no order.
     """
     del job_id
-    now = shop.clock.now()
-    async with shop.database.read() as connection:
-        waiting = await _line(connection, now)
-    job = await claims.take_first(shop, waiting, State.ARCHIVING, now)
+    job = await shop.turnstiles.archive.through(partial(_claim, shop))
     if job is None:
         return
     with structlog.contextvars.bound_contextvars(job_id=job.id), traced.step(shop, job, "archive") as span:
@@ -80,6 +78,13 @@ async def keep(shop: Shop, job_id: str) -> None:
         traced.stands(span, after)
         if after is not None:
             await _announce(shop, after)
+
+
+async def _claim(shop: Shop) -> Job | None:
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        waiting = await _line(connection, now)
+    return await claims.take_first(shop, waiting, State.ARCHIVING, now) if waiting else None
 
 
 async def _announce(shop: Shop, after: Job) -> None:

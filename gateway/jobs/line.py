@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.jobs import record, schedule
+from gateway.jobs.expect import Forecast
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
@@ -43,7 +44,9 @@ async def turns(connection: AsyncConnection, shop: Shop, now: datetime) -> list[
     """Whose turn it may be, in the order in which to ask the budget; empty when nothing is due."""
     stalled = _stalled(connection, now)
     due = await _due(connection, sa.not_(stalled), now)
-    probes = {job.id for job in due if await _probing(connection, shop, job, now)}
+    expected = {(job.model, job.resolution): job for job in due}
+    forecasts = {kind: await schedule.forecast(connection, shop, job) for kind, job in expected.items()}
+    probes = {job.id for job in due if _probing(forecasts[job.model, job.resolution], job, now)}
     plain = tuple(job.id for job in due if job.id not in probes)
     found = [
         # Theirs is a bucket of their own besides: asked first they get their tenth, and no more.
@@ -75,6 +78,5 @@ def _stalled(connection: AsyncConnection, now: datetime) -> sa.ColumnElement[boo
     return sa.func.coalesce(hangs, sa.false())
 
 
-async def _probing(connection: AsyncConnection, shop: Shop, job: Job, now: datetime) -> bool:
-    expected = await schedule.forecast(connection, shop, job)
+def _probing(expected: Forecast, job: Job, now: datetime) -> bool:
     return expected.guessed and schedule.elapsed_s(job, now) < expected.latest_s

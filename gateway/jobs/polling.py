@@ -4,6 +4,7 @@ Any worker can take it, since the upstream's job id was committed before the fir
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 import structlog
@@ -38,27 +39,8 @@ log = structlog.get_logger(__name__)
 async def poll(shop: Shop, job_id: str) -> None:
     """Look once at the job whose turn it is among those that are due; the id is only the hint of a nudge."""
     del job_id
-    now = shop.clock.now()
-    async with shop.database.read() as connection:
-        turns = await line.turns(connection, shop, now)
-    waits_s = []
-    for turn in turns:
-        wait_s = await pace.take(shop, turn.reserve, stalled=turn.stalled)
-        if not wait_s:
-            await _take_turn(shop, turn, sum(len(each.job_ids) for each in turns))
-            return
-        waits_s.append(wait_s)
-    if waits_s:
-        await shop.queue.look(turns[-1].job_ids[0], now + timedelta(seconds=min(waits_s)))
-
-
-async def _take_turn(shop: Shop, turn: Turn, due: int) -> None:
-    claimed = await claims.take_first(shop, turn.job_ids, State.RUNNING, shop.clock.now())
-    if due > 1:
-        # Others wait, whose nudges may have come when there was no budget.
-        await shop.queue.look(turn.job_ids[-1], shop.clock.now())
+    claimed = await shop.turnstiles.poll.through(partial(_claim, shop))
     if claimed is None or claimed.upstream_job_id is None:
-        await pace.give_back(shop, stalled=turn.stalled)
         return
     with structlog.contextvars.bound_contextvars(job_id=claimed.id), traced.step(shop, claimed, "poll") as span:
         async with claims.held(shop, claimed):
@@ -67,6 +49,33 @@ async def _take_turn(shop: Shop, turn: Turn, due: int) -> None:
         traced.answered(span, reading, after)
         if after is not None:
             await _announce(shop, after)
+
+
+async def _claim(shop: Shop) -> Job | None:
+    """Claim the job whose turn it is, if the budget has a request for it."""
+    now = shop.clock.now()
+    async with shop.database.read() as connection:
+        turns = await line.turns(connection, shop, now)
+    waits_s = []
+    for turn in turns:
+        wait_s = await pace.take(shop, turn.reserve, stalled=turn.stalled)
+        if not wait_s:
+            return await _take_turn(shop, turn, sum(len(each.job_ids) for each in turns))
+        waits_s.append(wait_s)
+    if waits_s:
+        await shop.queue.look(turns[-1].job_ids[0], now + timedelta(seconds=min(waits_s)))
+    return None
+
+
+async def _take_turn(shop: Shop, turn: Turn, due: int) -> Job | None:
+    claimed = await claims.take_first(shop, turn.job_ids, State.RUNNING, shop.clock.now())
+    if due > 1:
+        # Others wait, whose nudges may have come when there was no budget.
+        await shop.queue.look(turn.job_ids[-1], shop.clock.now())
+    if claimed is None or claimed.upstream_job_id is None:
+        await pace.give_back(shop, stalled=turn.stalled)
+        return None
+    return claimed
 
 
 async def _note(shop: Shop, job: Job, reading: answers.Reading) -> Job | None:

@@ -4,14 +4,16 @@ The claim takes the pacer's token and a slot while the job is still queued. The 
 once, or not at all.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from gateway import errors
 from gateway.images import parameters
-from gateway.images.model import Model
-from gateway.jobs import account, attempts, booking, claims, endings, hooks, pace, pricing, traced
+from gateway.images.model import Model, with_references
+from gateway.jobs import account, attempts, booking, claims, endings, hooks, lending, pace, pricing, traced
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import Failure
@@ -22,6 +24,8 @@ from gateway.upstream.answers import Refusal
 
 #: A worker is taken for dead after 8 s; one that was away for longer than this since its claim sends nothing.
 SEND_WITHIN_S = 5.0
+#: A job whose uploads the archive does not show is looked at again after this.
+AGAIN_AFTER = timedelta(seconds=10)
 #: Nudges that wait for the pacer collapse into one for each quarter of a second.
 _TICKS_PER_S = 4
 #: So many jobs that cannot be sent are ended with one token of the request budget.
@@ -32,25 +36,37 @@ log = structlog.get_logger(__name__)
 
 async def submit(shop: Shop) -> None:
     """Take the next queued job, whichever it is, and send it; nothing if none may be sent now."""
+    taken = await shop.turnstiles.submit.through(partial(_look, shop))
+    for _ in range(_MOST_WITHDRAWN):
+        # What cannot be sent any more ends here, and leaves the token to the next.
+        if taken is None or await _sent(shop, *taken):
+            return
+        taken = await shop.turnstiles.submit.through(partial(_claim, shop))
+    await shop.queue.submit()
+
+
+async def _look(shop: Shop) -> tuple[Job, float] | None:
+    """Claim the next queued job, if it may be sent now."""
     now = shop.clock.now()
     async with shop.database.read() as connection:
         outlook = await claims.outlook(connection, shop.concurrency, now)
     if not outlook.open:
-        return
+        return None
     wait_s = await pace.take(shop, pacer.SUBMIT_RESERVE)
     if wait_s:
         at = now + timedelta(seconds=wait_s)
         await shop.queue.submit(hint=f"tick:{int(at.timestamp() * _TICKS_PER_S)}", at=at)
-        return
+        return None
     if outlook.trial and not await _answers_again(shop):
-        return
-    for _ in range(_MOST_WITHDRAWN):
-        begun_s = shop.clock.monotonic()
-        job = await claims.take_queued(shop, shop.clock.now())
-        # What cannot be sent any more ends here, and leaves the token to the next.
-        if job is None or await _sent(shop, job, begun_s):
-            return
-    await shop.queue.submit()
+        return None
+    return await _claim(shop)
+
+
+async def _claim(shop: Shop) -> tuple[Job, float] | None:
+    """The job whose turn it is, and the moment from which its sending counts."""
+    begun_s = shop.clock.monotonic()
+    job = await claims.take_queued(shop, shop.clock.now())
+    return None if job is None else (job, begun_s)
 
 
 async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
@@ -65,10 +81,29 @@ async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
             if objection := await _objection(shop, job, model):
                 await _withdraw(shop, job, *objection)
                 return False
+            lent = await _lent(shop, job, model)
+            if lent is None:
+                return False
             # There may be more: the next one's claim need not wait for this one's answer.
             await shop.queue.submit(hint=f"after:{job.claim}")
-            await _send(shop, job, model, begun_s, span)
+            await _send(
+                shop, job, parameters.upstream_body(model, with_references(model, job.parameters, lent)), begun_s, span
+            )
     return True
+
+
+async def _lent(shop: Shop, job: Job, model: Model) -> Mapping[str, str] | None:
+    """Links to the uploads that the job starts from; none if it was ended, or put aside until the archive answers."""
+    try:
+        lent = await lending.links(shop, job, model)
+    except errors.ArchiveUnavailable as error:
+        log.warning("archive_unavailable", job_id=job.id, reason=error.message)
+        await claims.give_back(shop, job, shop.clock.now() + AGAIN_AFTER)
+        return None
+    if isinstance(lent, lending.Lost):
+        await _withdraw(shop, job, Failure.REFERENCE_LOST, lent.reason)
+        return None
+    return lent
 
 
 async def _objection(shop: Shop, job: Job, model: Model) -> tuple[Failure, str] | None:
@@ -95,8 +130,7 @@ async def _answers_again(shop: Shop) -> bool:
     return False
 
 
-async def _send(shop: Shop, job: Job, model: Model, begun_s: float, span: Span) -> None:
-    body = parameters.upstream_body(model, job.parameters)
+async def _send(shop: Shop, job: Job, body: dict[str, object], begun_s: float, span: Span) -> None:
     token = await _hook(shop, body)
     answer: answers.Submission
     try:
@@ -111,7 +145,7 @@ async def _send(shop: Shop, job: Job, model: Model, begun_s: float, span: Span) 
         if shop.clock.monotonic() > until_s:
             answer = answers.Refused(Refusal.NOT_SENT)
         else:
-            answer = hooks.answered(await _post(shop, opened, model, body, until_s), token)
+            answer = hooks.answered(await _post(shop, opened, body, until_s), token)
     booked = await booking.book(shop, job.id, job.attempt, answer, job.claim)
     if booked is None:
         await claims.give_back(shop, job)
@@ -130,12 +164,12 @@ async def _hook(shop: Shop, body: dict[str, object]) -> hooks.Token | None:
     return token
 
 
-async def _post(shop: Shop, job: Job, model: Model, body: dict[str, object], until_s: float) -> answers.Submission:
+async def _post(shop: Shop, job: Job, body: dict[str, object], until_s: float) -> answers.Submission:
     sent_s = shop.clock.monotonic()
     stage = shop.metrics.job_stage_duration
     stage.labels("queue").observe((shop.clock.now() - job.created_at).total_seconds())
     # Looking a name up, connecting and agreeing on TLS take their time; a worker may sleep in the middle of them.
-    answer = await shop.upstream.submit(model.api_id, body, until_s + client.CONNECT_TIMEOUT_S)
+    answer = await shop.upstream.submit(job.model, body, until_s + client.CONNECT_TIMEOUT_S)
     stage.labels("submit").observe(shop.clock.monotonic() - sent_s)
     return answer
 
