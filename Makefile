@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.dev-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench fuzz chaos rehearsal outage screenshots panels openapi manual dashboards lock clean
+.PHONY: help setup run test check format bench bench-long fuzz chaos rehearsal outage screenshots panels openapi manual dashboards lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(DEV_STAMP)  ## rewrite the code in the house's format
 bench: $(DEV_STAMP)  ## run the published measurements and print their table
 	$(BIN)/python -m bench
 
+bench-long: $(DEV_STAMP)  ## measure what takes long: 2,000 jobs in flight, ten minutes of memory, 5,000 waiters (about 25 minutes)
+	$(BIN)/python -m bench flight memory waiters
+
 chaos: $(DEV_STAMP)  ## kill and cut everything for SEED and ROUNDS, prove the books, write docs/reliability.md
 	@tests/support/install-servers
 	$(BIN)/python -m tests.e2e.chaos --seed $(SEED) --rounds $(ROUNDS) --write
@@ -62,7 +65,7 @@ fuzz: $(DEV_STAMP)  ## ask a gateway everything its OpenAPI document allows and 
 
 screenshots: $(DEV_STAMP)  ## picture every page of the console into docs/console, from a real run
 	@tests/support/install-servers
-	$(BIN)/python -m tests.e2e.screenshots
+	$(BIN)/python -m tests.e2e.screenshots $(ARGS)
 
 panels: $(DEV_STAMP)  ## picture every dashboard into docs/dashboards, from a real run of four minutes
 	@tests/support/install-servers

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 from importlib import metadata
 from typing import TypeAlias
 
@@ -22,9 +24,12 @@ from gateway.archive.bucket import Bucket
 from gateway.clock import Clock, SystemClock
 from gateway.images import catalogue
 from gateway.images.catalogue import Catalogue
-from gateway.jobs import delivery, erasing, queue, tries
+from gateway.jobs import delivery, queue, tries
 from gateway.jobs.errands import Errands
+from gateway.jobs.familiar import Familiar
+from gateway.jobs.ferry import Ferry
 from gateway.jobs.gate import Gate
+from gateway.jobs.intake import Intake, Room
 from gateway.jobs.library import Library
 from gateway.jobs.parts import Counter, Courier, Shop
 from gateway.jobs.purse import Purse
@@ -39,6 +44,8 @@ from gateway.settings.keyring import Keyring
 from gateway.settings.values import Settings
 from gateway.storage import stores, valkey
 from gateway.storage.database import Database
+from gateway.storage.erasure_tables import Cause
+from gateway.storage.lane import Lane
 from gateway.telemetry import metrics, tracing
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Collector, Traces
@@ -70,9 +77,11 @@ class House:
     outbound: Outbound
     waiting_room: WaitingRoom
     library: Library
+    intake: Intake
+    ferry: Ferry
     traces: Traces
 
-    @property
+    @cached_property
     def counter(self) -> Counter:
         """What accepting and reading jobs needs."""
         return Counter(
@@ -83,9 +92,11 @@ class House:
             self.library,
             webhook_nets=self.settings.webhook_allow_nets,
             traces=self.traces,
+            links_reach_upstream=self.settings.links_reach_upstream,
+            ferry=self.ferry,
         )
 
-    @property
+    @cached_property
     def frame(self) -> Frame:
         """What every view of a job shares."""
         return Frame(
@@ -113,6 +124,9 @@ async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterat
     objects: Bucket | None = None
     outbound = Outbound(settings.webhook_allow_nets, traces=traces)
     recogniser = Recogniser(opened, ring.api_keys, SystemClock())
+    ferry = Ferry()
+    nudges = queue.open(redis, traces, Lane(redis.connection_pool))
+    rate = GenerationRate(redis)
     waiting_room = WaitingRoom(opened, redis, SystemClock(), settings.unknown_wait_s)
     reused: Library | None = None
     try:
@@ -130,15 +144,20 @@ async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterat
             clock=SystemClock(),
             registry=registry,
             metrics=measured,
-            queue=queue.open(redis, traces),
-            gate=Gate(opened, SystemClock(), GenerationRate(redis), Policies(), outbound),
+            queue=nudges,
+            gate=Gate(opened, SystemClock(), rate, Policies(), outbound),
             recogniser=recogniser,
             outbound=outbound,
             waiting_room=waiting_room,
             library=reused,
+            intake=_intake(settings, opened, objects, outbound),
+            ferry=ferry,
             traces=traces,
         )
     finally:
+        await ferry.close()
+        await nudges.close()
+        await rate.close()
         await waiting_room.close()
         if reused is not None:
             await reused.close()
@@ -161,6 +180,7 @@ async def library(opened: Database, redis: Redis, objects: Bucket, errands: Erra
         scouts=Scouts(),
         errands=errands,
         snapshots=Snapshots(redis, SystemClock(), errands),
+        familiar=Familiar(),
     )
 
 
@@ -187,6 +207,11 @@ def _bucket(settings: Settings) -> Bucket:
         raise errors.SettingError(
             "TORII_ARCHIVE_URL: the archive's folder cannot be made or written", param="TORII_ARCHIVE_URL"
         ) from error
+
+
+def _intake(settings: Settings, opened: Database, objects: Bucket, outbound: Outbound) -> Intake:
+    room = Room(timedelta(seconds=settings.upload_ttl_s), settings.upload_team_mib * 1024 * 1024)
+    return Intake(opened, objects, SystemClock(), outbound, room, settings.webhook_allow_nets)
 
 
 @asynccontextmanager
@@ -221,6 +246,7 @@ async def shop(built: House) -> AsyncIterator[Shop]:
             exclusive=settings.upstream_exclusive,
             hook_base=f"{settings.public_url}/hooks/upstream" if settings.upstream_webhooks else None,
             traces=built.traces,
+            links_reach_upstream=settings.links_reach_upstream,
         )
     finally:
         await upstream.close()
@@ -230,7 +256,7 @@ def _courier(built: House) -> Courier:
     for outcome in (*tries.Outcome, tries.DEAD):
         # There from the start on, so that the first of its kind is seen as a rise.
         built.metrics.webhook_deliveries.labels(str(outcome))
-    for cause in erasing.Cause:
+    for cause in Cause:
         built.metrics.images_erased.labels(str(cause))
     return Courier(
         outbound=built.outbound,

@@ -18,11 +18,13 @@
     │   ├── PolicyRefused
     │   ├── PriceBlocked
     │   ├── TeamDrained
+    │   ├── UploadsFull
     │   └── BadLink
     ├── NotFound
     │   ├── ModelNotFound
     │   ├── JobNotFound
     │   ├── BatchNotFound
+    │   ├── UploadNotFound
     │   ├── ImageNotFound
     │   │   └── ImageGone         its job was erased
     │   ├── TeamNotFound
@@ -182,6 +184,12 @@ class BatchNotFound(NotFound):
     code = "batch_not_found"
 
 
+class UploadNotFound(NotFound):
+    """No such upload."""
+
+    code = "upload_not_found"
+
+
 class ImageNotFound(NotFound):
     """No such picture."""
 
@@ -252,6 +260,12 @@ class TeamDrained(NotAllowed):
     """This team takes no new orders; what it has goes on."""
 
     code = "team_drained"
+
+
+class UploadsFull(NotAllowed):
+    """The team's uploads take all the room that it has; delete some."""
+
+    code = "uploads_full"
 
 
 class BudgetExhausted(ToriiError):

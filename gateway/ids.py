@@ -1,6 +1,6 @@
 """Identifiers: opaque, unguessable, with a prefix that says what they name. Carries no meaning and no order."""
 
-import secrets
+import os
 import string
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -8,10 +8,18 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 #: 22 base-62 digits carry 131 bits.
 _LENGTH = 22
 
+#: Each digit stands for four bytes, and the eight bytes that are left over for none: so all digits are as likely.
+_DIGITS = (BASE62 * 4).encode() + bytes(8)
+_LEFT_OVER = bytes(range(248, 256))
+
 
 def base62(length: int) -> str:
     """That many random base-62 digits from the operating system's generator."""
-    return encode(secrets.randbelow(62**length), length)
+    digits = b""
+    while len(digits) < length:
+        # With so many spare ones a second round is never seen.
+        digits += os.urandom(length + 16).translate(_DIGITS, _LEFT_OVER)
+    return digits[:length].decode()
 
 
 def encode(number: int, length: int) -> str:
@@ -83,6 +91,11 @@ def session() -> str:
 def batch() -> str:
     """A new batch's id."""
     return "bat_" + base62(_LENGTH)
+
+
+def upload() -> str:
+    """A new upload's id: a picture that a caller brought to start from."""
+    return "upload_" + base62(_LENGTH)
 
 
 def erasure() -> str:

@@ -35,6 +35,7 @@ from service import (
     pictures,
     problems,
     reading,
+    uploads,
     webhooks,
 )
 from service.console import faults, routes
@@ -68,6 +69,11 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     openai_models.listing,
     openai_models.one,
     pictures.picture,
+    uploads.create,
+    uploads.listing,
+    uploads.read,
+    uploads.erase,
+    uploads.file,
     hooks.upstream,
     health.live,
     health.ready,

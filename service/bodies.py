@@ -4,13 +4,13 @@ Of two members of one name the last counts, as in every common reader of JSON (R
 """
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from litestar import Request
 
 from gateway import errors
+from service import fields
 
 MAX_BYTES: Final = 128 * 1024
 READ_WITHIN_S: Final = 10.0
@@ -26,8 +26,13 @@ async def json_object(request: Request[Any, Any, Any], most_bytes: int = MAX_BYT
 
     Raises ``UnsupportedMediaType``, ``BodyTooLarge`` (as soon as that is sure), ``BodyTooSlow`` or ``MalformedBody``.
     """
-    _require_json(request.headers)
-    return parse(await read(request, most_bytes))
+    return parse(await json_bytes(request, most_bytes))
+
+
+async def json_bytes(request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES) -> bytes:
+    """The body of a request that says that it is JSON; raises as ``json_object``, but for what is no JSON."""
+    _require_json(request)
+    return await read(request, most_bytes)
 
 
 def parse(body: bytes) -> dict[str, object]:
@@ -47,21 +52,22 @@ def parse(body: bytes) -> dict[str, object]:
     return decoded
 
 
-def _require_json(headers: Mapping[str, str]) -> None:
-    media_type, _, parameters = headers.get("content-type", "").partition(";")
+def _require_json(request: Request[Any, Any, Any]) -> None:
+    media_type, _, parameters = (fields.first(request, b"content-type") or "").partition(";")
     if media_type.strip().lower() != _JSON:
         raise errors.UnsupportedMediaType
-    for parameter in parameters.split(";"):
+    for parameter in parameters.split(";") if parameters else ():
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in {"utf-8", "utf8"}:
             raise errors.UnsupportedMediaType("The body must be sent in UTF-8.")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    encoding = fields.first(request, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
         raise errors.UnsupportedMediaType("The body must be sent without a content encoding.")
 
 
 async def read(request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES) -> bytes:
     """The bytes of a request's body. Raises ``BodyTooLarge``, ``BodyTooSlow`` or ``MalformedBody``."""
-    declared = request.headers.get("content-length", "")
+    declared = fields.first(request, b"content-length") or ""
     digits = declared.isascii() and declared.isdigit()
     if digits and (len(declared) > len(str(most_bytes)) or int(declared) > most_bytes):
         raise _too_large(most_bytes)

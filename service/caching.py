@@ -12,15 +12,17 @@ from gateway.bootstrap import House
 from gateway.jobs.accept import Accepted
 from gateway.jobs.draft import Wish
 from gateway.reuse import directives
+from gateway.reuse.answer import Answer
 from gateway.reuse.directives import Handling
 from gateway.tenancy.recognition import Caller
 from gateway.tenancy.scopes import Scope
+from service import fields
 
 
 def wish(request: Request[Any, Any, Any], asker: Caller) -> Wish:
     """What the request would have of the cache, by all its lines of ``Cache-Control``, and what its key may have."""
     return Wish(
-        directives=directives.read(", ".join(request.headers.getall("cache-control", []))),
+        directives=directives.read(fields.joined(request, b"cache-control")),
         choices=asker.team.reuse,
         chain=asker.key.first,
         reads_team=Scope.READ in asker.scopes,
@@ -46,6 +48,12 @@ def told(house: House, asker: Caller, accepted: Accepted, now: datetime) -> Mapp
     _count(house, asker, accepted.handling)
     status = {"Cache-Status": directives.cache_status(accepted.handling)}
     return status if accepted.answer is None else status | {"Age": directives.age(accepted.answer, now)}
+
+
+def hit(house: House, asker: Caller, answer: Answer, now: datetime) -> dict[str, str]:
+    """As ``told``, for an answer that was given before."""
+    _count(house, asker, Handling.HIT)
+    return {"Cache-Status": directives.cache_status(Handling.HIT), "Age": directives.age(answer, now)}
 
 
 def count_each(house: House, asker: Caller, handled: Iterable[Handling]) -> None:

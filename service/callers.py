@@ -15,7 +15,7 @@ from gateway.telemetry import access
 from gateway.tenancy import recognition
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
-from service import forwarding, front
+from service import fields, forwarding, front
 
 #: Where a request's state has the id of the team that asks, once it is known.
 TEAM: Final = "team_id"
@@ -80,7 +80,7 @@ def require_watcher(request: Request[Any, Any, Any]) -> None:
 
 
 def _shown(request: Request[Any, Any, Any]) -> str:
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    scheme, _, text = (fields.first(request, b"authorization") or "").partition(" ")
     if scheme.lower() != _SCHEME or not text.strip():
         raise errors.NotAuthenticated("Send an API key in the header `Authorization: Bearer torii_…`.")
     return text.strip()

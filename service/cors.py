@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.settings.shapes import ANY_ORIGIN
 
 #: Below these is what teams' keys and signed links are for, and the document that describes it.
-OPEN: Final = ("/api/v1/", "/v1/", "/images/", "/schema/openapi.json")
+OPEN: Final = ("/api/v1/", "/v1/", "/images/", "/uploads/", "/schema/openapi.json")
 #: What a page may read of an answer beside the few headers that it always may.
 EXPOSED: Final = (
     "Age",

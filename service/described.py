@@ -51,3 +51,5 @@ class Operation:
     runs_model: bool = field(default=False)
     #: The shape of its body, if it takes another one.
     body: type[msgspec.Struct] | None = None
+    #: JSON Schemas of the bodies that are no JSON, by media type.
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

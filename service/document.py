@@ -63,6 +63,10 @@ _HEADERS: Final[Mapping[str, Json]] = MappingProxyType(
             "schema": {"type": "string", "examples": ["torii; hit"]},
         },
         "Age": {"description": "Seconds since the answer was made.", "schema": {"type": "integer", "minimum": 0}},
+        "Idempotent-Replayed": {
+            "description": "It is that of an earlier request with this `Idempotency-Key`.",
+            "schema": {"type": "string", "const": "true"},
+        },
         "Location": {"description": "Where it is.", "schema": {"type": "string", "format": "uri"}},
         "Cache-Control": {"description": "As long as the link lives.", "schema": {"type": "string"}},
     }
@@ -168,7 +172,8 @@ def _operation(operation: Operation, bodies: list[str]) -> Json:
             "content": {described.JSON: {"schema": {"anyOf": [_reference(name) for name in bodies]}}},
         }
     if operation.body is not None:
-        content = {described.JSON: {"schema": _reference(operation.body.__name__)}}
+        content: Json = {described.JSON: {"schema": _reference(operation.body.__name__)}}
+        content |= {media_type: {"schema": dict(form)} for media_type, form in operation.files.items()}
         # Without a body each member is left out, so one is asked for only where a member must be there.
         required = any(member.required for member in msgspec.structs.fields(operation.body))
         told["requestBody"] = {"required": required, "content": content}

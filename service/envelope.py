@@ -16,7 +16,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Histogram
 
 from gateway import errors, ids
-from gateway.telemetry import labels, tracing
+from gateway.telemetry import labels, logs, tracing
+from gateway.telemetry.lines import Answered
 from gateway.telemetry.tracing import Span, Traces
 from service import problems
 
@@ -48,16 +49,17 @@ class Envelope:
         self._inner = inner
         self._duration = duration
         self._traces = traces
+        #: The series that were counted in before: as many as there are labels, which are of closed sets.
+        self._series: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass."""
         if scope["type"] != ScopeType.HTTP:
             await self._inner(scope, receive, send)
             return
-        request_id = _request_id(scope["headers"])
+        exchange = _Exchange(scope, send)
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        exchange = _Exchange(scope, send, request_id)
+        structlog.contextvars.bind_contextvars(request_id=exchange.id)
         with self._span(exchange) as span:
             try:
                 await self._inner(scope, receive, exchange.send)
@@ -78,35 +80,41 @@ class Envelope:
     def _account(self, exchange: "_Exchange", span: Span) -> None:
         took_s = time.perf_counter() - exchange.began_s
         status = exchange.status or _CALLER_GONE
-        self._duration.labels(exchange.route, exchange.method, str(status)).observe(took_s)
+        method, route = exchange.method, exchange.route
+        self._counted(route, method, status).observe(took_s)
         if span.trace_id is not None:
             exchange.describe(span, status)
-        tell = log.debug if exchange.route.startswith(_PROBES) else log.info
-        tell(
-            "request",
-            method=exchange.method,
-            path=exchange.path,
-            route=exchange.route,
-            status=status,
-            duration_ms=round(took_s * 1000, 2),
-            client=exchange.client,
-        )
+        told = Answered(method, exchange.path, route, status, round(took_s * 1000, 2), exchange.client)
+        if route.startswith(_PROBES):
+            log.debug("request", **told._asdict())
+        else:
+            logs.answered(told, own_id=exchange.own_id)
+
+    def _counted(self, route: str, method: str, status: int) -> Histogram:
+        series = self._series.get((route, method, status))
+        if series is None:
+            series = self._duration.labels(route, method, str(status))
+            self._series[route, method, status] = series
+        return series
 
 
 class _Exchange:
     """One request and the beginning of its answer."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
-        asgi: dict[str, Any] = scope  # type: ignore[assignment]  # the framework's type knows no members of ours
-        asgi[problems.REQUEST_ID] = request_id
+    def __init__(self, scope: Scope, send: Send) -> None:
         self.began_s = time.perf_counter()
+        asgi: dict[str, Any] = scope  # type: ignore[assignment]  # the framework's type knows no members of ours
+        given = _given_id(asgi["headers"])
+        #: Whether the id is of our making.
+        self.own_id = given is None
+        self.id = given or ids.request()
+        asgi[problems.REQUEST_ID] = self.id
         self.status = 0
         # The framework rewrites the path while it looks for the route.
         self.path = _shown(asgi["path"])
         self.client = (asgi.get("client") or (None,))[0]
         self._scope = asgi
         self._send = send
-        self._request_id = request_id.encode()
 
     @property
     def method(self) -> str:
@@ -132,7 +140,7 @@ class _Exchange:
         span.rename(f"{self.method} {template}")
         span.note("http.route", template)
         span.note("http.response.status_code", status)
-        span.note("torii.request.id", self._request_id.decode())
+        span.note("torii.request.id", self.id)
         if status >= _OUR_FAULT:
             span.failed(str(status))
 
@@ -140,9 +148,9 @@ class _Exchange:
         """Pass a message on, the first one with the headers that every answer has."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message["headers"], (b"x-request-id", self._request_id)]
+            headers = [*message["headers"], (b"x-request-id", self.id.encode())]
             present = {name.lower() for name, _ in headers}
-            headers += [(name, value) for name, value in _DEFAULTS if name not in present]
+            headers += [each for each in _DEFAULTS if each[0] not in present]
             message["headers"] = headers
         await self._send(message)
 
@@ -158,9 +166,11 @@ def _shown(path: str) -> str:
     return f"{_UNSHOWN_PATHS}…" if path.startswith(_UNSHOWN_PATHS) else path[:_SHOWN_PATH_CHARACTERS]
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    given = next((value for name, value in headers if name == b"x-request-id"), b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else ids.request()
+def _given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == b"x-request-id":
+            return value.decode() if _REQUEST_ID.fullmatch(value) else None
+    return None
 
 
 def _tell_cut(error: Exception) -> None:

@@ -28,5 +28,10 @@ def tag(body: Mapping[str, Any], now: datetime, link_life_s: int) -> str:
 
 def has_it(headers: Mapping[str, str], its: str) -> bool:
     """Whether ``If-None-Match`` (RFC 9110 section 13.1.2) lists that tag; compared weakly, as it says."""
-    tags = [given.strip().removeprefix("W/") for given in headers.get("if-none-match", "").split(",")]
+    return lists(headers.get("if-none-match", ""), its)
+
+
+def lists(said: str, its: str) -> bool:
+    """As ``has_it``, of what ``If-None-Match`` says."""
+    tags = [given.strip().removeprefix("W/") for given in said.split(",")]
     return "*" in tags or its.removeprefix("W/") in tags

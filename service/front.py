@@ -11,6 +11,7 @@ from gateway.bootstrap import House
 from gateway.jobs.revisit import Memory
 from service.fitness import Fitness
 from service.readiness import Readiness
+from service.renderings import Renderings
 
 #: Where the app's state keeps it.
 NAME: Final = "front"
@@ -32,6 +33,8 @@ class Front:
     presence: Presence
     #: What the models took lately, for who asks again and again.
     memory: Memory = field(default_factory=Memory)
+    #: What was answered a moment ago.
+    renderings: Renderings = field(default_factory=Renderings)
 
 
 def of(request: Request[Any, Any, Any]) -> Front:

@@ -9,10 +9,14 @@ import structlog
 from litestar import Request, Response, post, route
 
 from gateway import errors
-from gateway.jobs import accept, desk, revisit, traced, view
+from gateway.jobs import accept, again, desk, reusing, revisit, snapshots, traced, view
+from gateway.jobs.again import Again
 from gateway.jobs.desk import Reading
+from gateway.telemetry import tracing
+from gateway.tenancy import recognition
 from gateway.tenancy.scopes import Scope
-from service import answers, bodies, caching, callers, freshness, front, waiting
+from service import answers, bodies, caching, callers, fields, freshness, front, waiting
+from service.renderings import Rendering, half_seconds
 from service.waiting import Watcher
 
 _UNFINISHED: Final = frozenset({"pending", "processing"})
@@ -28,18 +32,18 @@ async def run(request: Request[Any, Any, Any]) -> Response[bytes]:
     """
     house = front.of(request).house
     asker = await callers.recognised(request, Scope.GENERATE)
-    body = await bodies.json_object(request)
-    caller = callers.caller(asker.key)
+    body = await bodies.json_bytes(request)
+    caller, model_id = callers.caller(asker.key), request.path_params["apiId"]
+    wish, idempotency_key = caching.wish(request, asker), fields.first(request, b"idempotency-key")
+    if idempotency_key is None:
+        known = await again.again(house.counter, caller, asker.team, model_id, body, wish)
+        if known is not None:
+            return _repeated(request, asker, known)
     with caching.counted(house, asker):
         accepted = await accept.accept(
-            house.counter,
-            caller,
-            request.path_params["apiId"],
-            body,
-            request.headers.get("idempotency-key"),
-            house.gate.of(asker),
-            caching.wish(request, asker),
+            house.counter, caller, model_id, bodies.parse(body), idempotency_key, house.gate.of(asker), wish
         )
+    again.remember(house.counter, asker.team, model_id, body, accepted)
     structlog.contextvars.bind_contextvars(job_id=accepted.job.id)
     traced.ordered(house.traces, accepted.job)
     if accepted.replayed:
@@ -54,6 +58,27 @@ async def run(request: Request[Any, Any, Any]) -> Response[bytes]:
     return await _shown(request, reading, 200 if waiting.done(house, reading) else 202, headers)
 
 
+def _repeated(request: Request[Any, Any, Any], asker: recognition.Caller, known: Again) -> Response[bytes]:
+    """The same picture for the same order, once more."""
+    door, answer = front.of(request), known.answer
+    house = door.house
+    structlog.contextvars.bind_contextvars(job_id=answer.job_id)
+    if house.traces is not tracing.OFF:
+        traced.ordered(house.traces, reusing.job(answer, known.details))
+    now, name = house.clock.now(), (answer.team_id, answer.job_id, "hit")
+    made = door.renderings.find(name, answer, known.details, known.remaining_micros, now)
+    if made is None:
+        shown = reusing.job(answer, known.details), reusing.images(answer)
+        body = answers.encoded(view.render(*shown, known.remaining_micros, house.frame, now))
+        made = Rendering(answer, known.details, known.remaining_micros, half_seconds(now), body)
+        door.renderings.keep(name, made)
+    headers = caching.hit(house, asker, answer, now)
+    preferred_s = waiting.preferred_s(request)
+    if preferred_s is not None:
+        headers["Preference-Applied"] = f"wait={preferred_s}"
+    return answers.ready(made.body, 200, headers)
+
+
 @route("/api/v1/jobs/{jobId:str}", http_method=["GET", "HEAD"], name="getJob")
 async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A job in any state: with ``read`` any of the team's, with ``generate`` the key's own."""
@@ -62,8 +87,28 @@ async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     watcher = Watcher(key, named_job(request), whole_team=Scope.READ in key.scopes)
     reading = await desk.read_again(house.counter, callers.caller(key), watcher.job_id, whole_team=watcher.whole_team)
     headers: dict[str, str] = {"Cache-Control": "private, no-cache"}
-    shown = await _shown(request, await _waited(request, watcher, reading, headers), 200, headers, tagged=True)
-    return _unchanged(shown) if freshness.has_it(request.headers, shown.headers["ETag"]) else shown
+    reading = await _waited(request, watcher, reading, headers)
+    shown = _read_again(request, reading, headers) or await _shown(request, reading, 200, headers, tagged=True)
+    held = fields.first(request, b"if-none-match")
+    return _unchanged(shown) if held is not None and freshness.lists(held, shown.headers["ETag"]) else shown
+
+
+def _read_again(
+    request: Request[Any, Any, Any], reading: Reading, headers: Mapping[str, str]
+) -> Response[bytes] | None:
+    """As ``_shown``, of a job that has ended for good: rendered once for all who read it within half a second."""
+    if not snapshots.lasting(reading.job):
+        return None
+    door, job, micros = front.of(request), reading.job, reading.remaining_micros
+    now, name = door.house.clock.now(), (job.team_id, job.id, "read")
+    made = door.renderings.find(name, job, job.details, micros, now)
+    if made is None:
+        frame = door.house.frame
+        said = view.render(job, reading.images, micros, frame, now)
+        tag = freshness.tag(said, now, frame.image_url_ttl_s)
+        made = Rendering(job, job.details, micros, half_seconds(now), answers.encoded(said), tag)
+        door.renderings.keep(name, made)
+    return answers.ready(made.body, 200, {**headers, "ETag": made.tag or ""})
 
 
 @post("/api/v1/jobs/{jobId:str}/cancel", name="cancelJob", status_code=200)

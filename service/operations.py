@@ -7,7 +7,15 @@ from typing import Final
 
 from gateway import errors
 from gateway.jobs.roster import Status
-from service import admin_operations, batch_shapes, open_operations, openai_operations, webhook_shapes, wire
+from service import (
+    admin_operations,
+    batch_shapes,
+    open_operations,
+    openai_operations,
+    upload_operations,
+    webhook_shapes,
+    wire,
+)
 from service.admin_deeds import PAGE, choice
 from service.described import Answer, Operation, Parameter
 
@@ -338,6 +346,7 @@ OPERATIONS: Final = (
         answers={200: Answer("The schema.", wire.ModelSchema)},
         raises=(errors.ModelNotFound,),
     ),
+    *upload_operations.OPERATIONS,
     *open_operations.OPERATIONS,
     *openai_operations.OPERATIONS,
     *admin_operations.OPERATIONS,

@@ -18,7 +18,7 @@ from gateway.jobs import desk, view
 from gateway.jobs.desk import Reading
 from gateway.jobs.waiting_room import Seat
 from gateway.tenancy.keys import Key
-from service import callers, envelope, front
+from service import callers, envelope, fields, front
 
 #: The longest that ``Prefer`` is followed.
 PREFER_MAX_S: Final = 120
@@ -48,7 +48,7 @@ def preferred_s(request: Request[Any, Any, Any]) -> int | None:
 
     Of several the first counts (RFC 7240 section 2); a value that is no number is ignored, as that section asks.
     """
-    given = ",".join(request.headers.getall("prefer", []))
+    given = fields.joined(request, b"prefer")
     at = 0
     while at < len(given):
         found = _PREFERENCE.match(given, at)

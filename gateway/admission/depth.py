@@ -29,10 +29,15 @@ def require_room(waiting: int, allowed: int, more: int = 1) -> None:
 
 async def waiting(connection: AsyncConnection, team_id: str, state: str, at_most: int) -> int:
     """How many jobs of the team are in that state (the caller knows which of its states waits), counted to a limit."""
+    counted = line(sa.literal(team_id), state, sa.literal(at_most))
+    return (await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one()
+
+
+def line(team_id: sa.ColumnElement[str], state: str, at_most: sa.ColumnElement[int]) -> sa.Subquery:
+    """The team's jobs in that state, a row each up to a limit, as a part of a statement."""
     job = tables.jobs
     own = sa.and_(job.c.team_id == team_id, job.c.state == state, job.c.follows.is_(None))
-    counted = sa.select(sa.literal(1)).where(own).limit(at_most).subquery()
-    return (await connection.execute(sa.select(sa.func.count()).select_from(counted))).scalar_one()
+    return sa.select(sa.literal(1)).where(own).limit(at_most).subquery()
 
 
 async def check(connection: AsyncConnection, team_id: str, state: str, allowed: int, more: int = 1) -> None:

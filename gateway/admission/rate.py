@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from gateway import errors
 from gateway.storage import keyspace
+from gateway.storage.lane import Lane, Script
 from gateway.tenancy.recognition import Caller
 
 WINDOW_S: Final = 60
@@ -24,7 +25,7 @@ ANSWER_WITHIN_S: Final = 0.15
 
 # Answers whether it was taken and, for each limit, how many are used and in how many seconds there is room for more.
 # The server's clock counts; what it wrote before it jumped back is forgotten rather than held against anyone.
-_TAKE: Final = """
+_TAKE: Final = Script("""
 local second = tonumber(redis.call('TIME')[1])
 local window = tonumber(ARGV[1])
 local granted, used, wait = 1, {}, {}
@@ -66,10 +67,10 @@ for i, key in ipairs(KEYS) do
     answer[#answer + 1] = wait[i]
 end
 return answer
-"""
+""")
 
 # Takes the newest one back: whose it is makes no difference to anybody's room.
-_GIVE_BACK: Final = """
+_GIVE_BACK: Final = Script("""
 local second = tonumber(redis.call('TIME')[1])
 for _, key in ipairs(KEYS) do
     local newest, stored = -1, redis.call('HGETALL', key)
@@ -80,7 +81,7 @@ for _, key in ipairs(KEYS) do
     if newest >= 0 and redis.call('HINCRBY', key, newest, -1) <= 0 then redis.call('HDEL', key, newest) end
 end
 return 0
-"""
+""")
 
 log = structlog.get_logger(__name__)
 
@@ -115,8 +116,7 @@ class GenerationRate:
     """The limits of new generations, as all processes share them."""
 
     def __init__(self, redis: Redis, answer_within_s: float = ANSWER_WITHIN_S) -> None:
-        self._take = redis.register_script(_TAKE)
-        self._give_back = redis.register_script(_GIVE_BACK)
+        self._lane = Lane(redis.connection_pool)
         self._answer_within_s = answer_within_s
 
     async def take(self, caller: Caller) -> Standing | None:
@@ -127,8 +127,9 @@ class GenerationRate:
         limits = _limits(caller)
         try:
             async with asyncio.timeout(self._answer_within_s):
-                answer: Sequence[int] = await self._take(
-                    keys=[name for _, name, _ in limits], args=[WINDOW_S, *(limit for _, _, limit in limits)]
+                # As the client does: what was lost on its way is asked once more, and may have been taken twice.
+                answer: Sequence[int] = await self._lane.run(
+                    _TAKE, [name for _, name, _ in limits], [WINDOW_S, *(limit for _, _, limit in limits)]
                 )
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("rate_limit_not_asked", reason=type(error).__name__, team_id=caller.team.id)
@@ -144,9 +145,13 @@ class GenerationRate:
         """Take back one that was granted and came to no generation. Raises nothing: a minute forgets it anyway."""
         try:
             async with asyncio.timeout(self._answer_within_s):
-                await self._give_back(keys=[name for _, name, _ in _limits(caller)])
+                await self._lane.run(_GIVE_BACK, [name for _, name, _ in _limits(caller)], [])
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("rate_limit_not_given_back", reason=type(error).__name__, team_id=caller.team.id)
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        await self._lane.close()
 
 
 def require(standing: Standing | None) -> None:

@@ -24,6 +24,11 @@ def picture(team_id: str, job_id: str, position: int, extension: str, created_at
     return f"{_stem(team_id, job_id, position, created_at)}.{_word(extension)}"
 
 
+def upload(team_id: str, upload_id: str, extension: str, created_at: datetime) -> str:
+    """Where the picture lies that a team brought under that id."""
+    return f"uploads/{_word(team_id)}/{created_at.astimezone(UTC):%Y/%m/%d}/{_word(upload_id)}.{_word(extension)}"
+
+
 def sidecar(team_id: str, job_id: str, position: int, created_at: datetime) -> str:
     """Where the JSON that describes that picture lies: beside it."""
     return f"{_stem(team_id, job_id, position, created_at)}.json"

@@ -11,11 +11,10 @@ from functools import partial
 from typing import Final, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
 from gateway.images import parameters
-from gateway.jobs import draft, gate, idempotency, joining, lookup, orders, reusing
+from gateway.jobs import crossing, draft, gate, idempotency, joining, lookup, orders, references, reusing
 from gateway.jobs.draft import Accepted, Caller, Draft, Wish
 from gateway.jobs.gate import Admit
 from gateway.jobs.idempotency import Ticket
@@ -32,7 +31,8 @@ __all__ = ("Accepted", "Caller", "accept")
 #: Each round lost means that a whole flight ended, or an answer was purged, between two looks.
 _ROUNDS: Final = 20
 
-Write: TypeAlias = Callable[[AsyncConnection, datetime], Awaitable[Accepted | None]]
+#: What an order's transaction does, but for what comes with every order.
+Deed: TypeAlias = Callable[..., Awaitable[Accepted | None]]
 
 
 async def accept(
@@ -61,10 +61,12 @@ async def accept(
     model = counter.catalogue.model(model_id)
     order = orders.read(body, counter.webhook_nets)
     canonical = parameters.canonical(model, order.parameters)
+    sources = await references.look(counter, caller.team_id, model, canonical)
     gatekeeper = gate.Anyone() if admit is None else admit
     admitted = await gatekeeper.look(model, canonical)
-    where = places.of(counter.library.prints, caller.team_id, wish.choices, model, admitted.parameters)
-    made = Draft(caller, model, gatekeeper, admitted, order, wish, where, asked, counter.traces.parent())
+    said = references.said(sources, model, admitted.parameters)
+    where = None if said is None else places.of(counter.library.prints, caller.team_id, wish.choices, model, said)
+    made = Draft(caller, model, gatekeeper, admitted, order, wish, where, asked, counter.traces.parent(), sources)
     return await _decide(counter, made)
 
 
@@ -86,7 +88,7 @@ async def _decide(counter: Counter, made: Draft) -> Accepted:
         return await _reuse(counter, made, made.places)
     if directives.only_if_cached:
         raise errors.NotCached
-    return _sure(await _paced(counter, made, partial(joining.make, draft=made)))
+    return _sure(await _paced(counter, made, None))
 
 
 async def _reuse(counter: Counter, made: Draft, where: Places) -> Accepted:
@@ -133,8 +135,9 @@ async def _given(counter: Counter, made: Draft, where: Places, hit: Hit) -> Acce
     if not hit.counted:
         await library.shelf.count(hits.field(caller.team_id, answer.model, counter.clock.now()), answer.cost_micros)
     remaining = await library.purse.remaining(caller.team_id, caller.key_id)
-    job, images = reusing.job(made, answer), reusing.images(answer)
-    return Accepted(job, remaining, handling=Handling.HIT, images=images, answer=answer)
+    job, images = reusing.job(answer, made.order.details), reusing.images(answer)
+    place = where.own if made.led_by_body else None
+    return Accepted(job, remaining, handling=Handling.HIT, images=images, answer=answer, place=place)
 
 
 async def _join(counter: Counter, made: Draft, where: Places) -> Accepted | None:
@@ -144,7 +147,7 @@ async def _join(counter: Counter, made: Draft, where: Places) -> Accepted | None
         return await _write(counter, made, partial(joining.join, draft=made, places=where))
 
 
-async def _paced(counter: Counter, made: Draft, deed: Callable[..., Awaitable[Accepted | None]]) -> Accepted | None:
+async def _paced(counter: Counter, made: Draft, deed: Deed | None) -> Accepted | None:
     """Write what may be a new generation; what comes to none is not counted."""
     standing = await made.admit.pace()
     done = await _write(counter, made, deed)
@@ -155,23 +158,31 @@ async def _paced(counter: Counter, made: Draft, deed: Callable[..., Awaitable[Ac
     return replace(done, standing=standing)
 
 
-async def _write(counter: Counter, made: Draft, deed: Callable[..., Awaitable[Accepted | None]]) -> Accepted | None:
-    """One transaction, with the ``Idempotency-Key`` in it, and then the nudge."""
+async def _commit(counter: Counter, made: Draft, deed: Deed | None, now: datetime) -> Accepted | None:
+    """One transaction, with the ``Idempotency-Key`` in it; without a deed the order makes a job that shares nothing."""
+    if deed is None and counter.ferry is not None and crossing.takes(made):
+        return await crossing.carry(counter.ferry, counter, made)
+    async with counter.database.write() as tx:
+        done = await (deed or partial(joining.make, draft=made))(tx, now=now)
+        if done is not None and made.wish.beside is not None:
+            await made.wish.beside(tx, done.job, now)
+        if done is not None and made.ticket is not None:
+            await idempotency.keep(tx, made.caller.team_id, made.ticket, done.job.id, now)
+    return done
+
+
+async def _write(counter: Counter, made: Draft, deed: Deed | None) -> Accepted | None:
+    """The rows, committed, and then the nudge."""
     now, asked = counter.clock.now(), made.ticket
     try:
-        async with counter.database.write() as tx:
-            done = await deed(tx, now=now)
-            if done is not None and made.wish.beside is not None:
-                await made.wish.beside(tx, done.job, now)
-            if done is not None and asked is not None:
-                await idempotency.keep(tx, made.caller.team_id, asked, done.job.id, now)
-    except (sa.exc.IntegrityError, errors.BudgetExhausted, errors.RateLimited) as refusal:
+        done = await _commit(counter, made, deed, now)
+    except (sa.exc.IntegrityError, idempotency.KeyTaken, errors.BudgetExhausted, errors.RateLimited) as refusal:
         # Another request with this key may have been quicker; it has committed by now, or it never will. Then it took
         # the very credits, or the place in the line, that this one was refused for.
         earlier = None if asked is None else await _earlier(counter, made.caller, asked, now)
         if earlier is not None:
             return earlier
-        if isinstance(refusal, sa.exc.IntegrityError):
+        if isinstance(refusal, sa.exc.IntegrityError | idempotency.KeyTaken):
             raise errors.RequestInFlight(param="Idempotency-Key", retry_after_s=1) from None
         raise
     if done is not None:

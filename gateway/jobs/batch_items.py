@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway import errors
 from gateway.images import parameters
-from gateway.jobs import orders
+from gateway.jobs import orders, references
 from gateway.jobs.batch_body import Body
 from gateway.jobs.draft import Caller, Draft, Wish
 from gateway.jobs.gate import Admit
@@ -55,9 +55,13 @@ async def _draft(
     own = orders.read({name: value for name, value in item.items() if name != "model"}, counter.webhook_nets)
     order = own if own.priority else replace(own, priority=wanted.order.priority)
     canonical = parameters.canonical(model, order.parameters)
+    sources = await references.look(counter, caller.team_id, model, canonical)
     admitted = await admit.look(model, canonical)
-    where = places.of(counter.library.prints, caller.team_id, wish.choices, model, admitted.parameters)
-    return Draft(caller, model, admit, admitted, order, wish, where, None)
+    said = references.said(sources, model, admitted.parameters)
+    where = None
+    if said is not None:
+        where = places.of(counter.library.prints, caller.team_id, wish.choices, model, said)
+    return Draft(caller, model, admit, admitted, order, wish, where, None, sources=sources)
 
 
 def placed(refusal: errors.ToriiError, index: int) -> errors.ToriiError:

@@ -28,6 +28,7 @@ from gateway.jobs import (
     lookup,
     pricing,
     record,
+    references,
     reusing,
     states,
     tally,
@@ -169,12 +170,12 @@ async def _write(counter: Counter, lot: _Lot, asked: Ticket | None) -> Made:
             if asked is not None:
                 await idempotency.keep(tx, lot.caller.team_id, asked, first_id, now)
             return made
-    except (sa.exc.IntegrityError, errors.BudgetExhausted, errors.RateLimited) as refusal:
+    except (sa.exc.IntegrityError, idempotency.KeyTaken, errors.BudgetExhausted, errors.RateLimited) as refusal:
         # As for one order: another request with this key may have been quicker.
         earlier = None if asked is None else await _earlier(counter, lot.caller, asked)
         if earlier is not None:
             return earlier
-        if isinstance(refusal, sa.exc.IntegrityError):
+        if isinstance(refusal, sa.exc.IntegrityError | idempotency.KeyTaken):
             raise errors.RequestInFlight(param="Idempotency-Key", retry_after_s=1) from None
         raise
 
@@ -191,6 +192,7 @@ async def _insert(tx: AsyncConnection, lot: _Lot, now: datetime) -> tuple[Made, 
     allowed = await _queue_depth(tx, caller)
     if waiting:
         await depth.check(tx, caller.team_id, State.QUEUED, allowed, len(waiting))
+    await _pin_uploads(tx, lot, waiting, now)
     holds = dict(zip(waiting, await _prices(tx, lot, waiting), strict=True))
     total = sum(holds.values())
     await budgets.glance(tx, caller.team_id, caller.key_id, total, now)
@@ -214,6 +216,9 @@ async def _insert(tx: AsyncConnection, lot: _Lot, now: datetime) -> tuple[Made, 
         rows += [_row(lot, batch, index, holds.get(index), taken.get(index), now) for index in some]
         await tx.execute(_job.insert(), rows[start:])
     await _note_decisions(tx, lot, rows, now)
+    await references.use(
+        tx, *((row["id"], lot.drafts[row["batch_index"]].sources) for row in rows if row["batch_index"] in holds)
+    )
     sources = {row["id"]: taken[row["batch_index"]] for row in rows if row["batch_index"] in taken}
     await _copy_pictures(tx, caller.team_id, sources, now)
     left: int | None = None
@@ -253,6 +258,12 @@ async def _pinned(tx: AsyncConnection, lot: _Lot) -> dict[int, Hit]:
         for index, hit in lot.found.items()
         if (hit.place.scope, hit.place.fingerprint, hit.answer.job_id) in there
     }
+
+
+async def _pin_uploads(tx: AsyncConnection, lot: _Lot, waiting: Sequence[int], now: datetime) -> None:
+    sources = [lot.drafts[index].sources for index in waiting]
+    for place, wrong in (await references.pin_all(tx, sources, lot.caller.team_id, now)).items():
+        raise batch_items.placed(wrong, waiting[place])
 
 
 async def _queue_depth(tx: AsyncConnection, caller: Caller) -> int:

@@ -13,9 +13,10 @@ from gateway.jobs.gate import Admit, Admitted
 from gateway.jobs.idempotency import Ticket
 from gateway.jobs.orders import Order
 from gateway.jobs.record import Image, Job
+from gateway.jobs.references import Sources
 from gateway.reuse.answer import Answer
 from gateway.reuse.directives import Directives, Handling
-from gateway.reuse.places import Places
+from gateway.reuse.places import Place, Places
 from gateway.tenancy.choices import Choices
 
 #: A statement in somebody else's transaction, about the job that it makes.
@@ -69,6 +70,8 @@ class Draft:
     ticket: Ticket | None
     #: The span of its request, under which its job's spans are to come (``Traces.parent``).
     trace_parent: str | None = None
+    #: The pictures that it starts from; none for most.
+    sources: Sources | None = None
 
     @property
     def fingerprint(self) -> str | None:
@@ -94,6 +97,11 @@ class Draft:
         """Whether its team's own answer is given as it is, under the id of the job that it is of."""
         return not self.makes_job and (self.wish.reads_team or answer.key_id == self.wish.chain)
 
+    @property
+    def led_by_body(self) -> bool:
+        """Whether nobody was asked about it on its way: no endpoint, and no store about what it starts from."""
+        return self.admitted.decision is None and self.sources is None
+
     def takes(self, answer: Answer, now: datetime) -> bool:
         """Whether the answer is good enough."""
         return self.wish.directives.takes(answer, now)
@@ -115,3 +123,5 @@ class Accepted:
     images: tuple[Image, ...] = ()
     #: The answer out of the cache, where it is one.
     answer: Answer | None = None
+    #: Where that is kept, if the request's body alone led there: the same body will, too.
+    place: Place | None = None

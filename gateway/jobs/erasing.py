@@ -11,7 +11,6 @@ is what finds it there. Of one that failed as unknown and is erased no picture i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -27,8 +26,8 @@ from gateway.jobs.record import Image, Job
 from gateway.jobs.states import ENDED, Failure, State
 from gateway.reuse import entries
 from gateway.reuse.entries import Purged
-from gateway.storage import batch_tables, erasure_tables, outbox, tables
-from gateway.storage.erasure_tables import Kind
+from gateway.storage import batch_tables, erasure_tables, outbox, tables, upload_tables
+from gateway.storage.erasure_tables import Cause, Kind
 from gateway.tenancy import audit
 
 #: A worker that stood still while its job ended may put a picture back when it wakes: so long afterwards all is
@@ -41,19 +40,11 @@ _attempt = tables.attempts
 _batch = batch_tables.batches
 _delivery = outbox.deliveries
 _erasure = erasure_tables.erasures
+_use = upload_tables.upload_uses
 #: Their messages are the upstream's own words, which may repeat a prompt.
 _SAID_UPSTREAM: Final = (Failure.UPSTREAM_REJECTED, Failure.UPSTREAM_FAILED)
 #: How many pictures were asked for is no secret, and says how many there were.
 _STAYS: Final = "num_outputs"
-
-
-class Cause(StrEnum):
-    """Why something is erased."""
-
-    #: Somebody asked for it.
-    REQUEST = "request"
-    #: Its team keeps things for so long and no longer.
-    RETENTION = "retention"
 
 
 @dataclass(frozen=True)
@@ -148,6 +139,8 @@ async def prompt(tx: AsyncConnection, job: Job, cause: Cause, now: datetime) -> 
     if job.error_code in _SAID_UPSTREAM:
         values["error_message"] = None
     await _write(tx, job, **values)
+    # The uploads themselves are their team's, and go by themselves.
+    await tx.execute(_use.delete().where(_use.c.job_id == job.id))
     if job.batch_id is not None and cause is Cause.RETENTION:
         # What its caller said of the batch is as old.
         await tx.execute(_batch.update().where(_batch.c.id == job.batch_id).values(details=sa.null()))

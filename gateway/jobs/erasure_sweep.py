@@ -16,12 +16,12 @@ from gateway import errors
 from gateway.archive import keys
 from gateway.images import picture
 from gateway.jobs import erasing, record, retention, snapshots
-from gateway.jobs.erasing import AGAIN_AFTER, Cause
+from gateway.jobs.erasing import AGAIN_AFTER
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.reuse.entries import Purged
 from gateway.storage import erasure_tables, tables
-from gateway.storage.erasure_tables import Kind
+from gateway.storage.erasure_tables import Cause, Kind
 
 #: One sweep takes so many objects or jobs, for so long.
 AT_ONCE: Final = 100

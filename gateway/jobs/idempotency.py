@@ -6,12 +6,15 @@ remembered. Scope: the team and the route.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors
@@ -26,6 +29,10 @@ _BARE = re.compile(r"[\x21\x23-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
 _key = tables.idempotency_keys
+
+
+class KeyTaken(Exception):
+    """Another request with this key was quicker: it has committed."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +83,38 @@ async def find(connection: AsyncConnection, team_id: str, asked: Ticket, now: da
 
 
 async def keep(tx: AsyncConnection, team_id: str, asked: Ticket, job_id: str, now: datetime) -> None:
-    """Remember the key with its job; an ``IntegrityError`` says that another request was quicker."""
-    await tx.execute(_key.delete().where(_of(team_id, asked), _key.c.created_at <= now - LIFE))
-    await tx.execute(
-        _key.insert().values(
-            team_id=team_id,
-            route=asked.route,
-            key_hash=asked.key_hash,
-            body_hash=asked.body_hash,
-            job_id=job_id,
-            created_at=now,
-        )
-    )
+    """Remember the key with its job; ``KeyTaken`` when another request was quicker."""
+    await keep_all(tx, team_id, [(asked, job_id)], now)
+
+
+async def keep_all(tx: AsyncConnection, team_id: str, kept: Sequence[tuple[Ticket, str]], now: datetime) -> None:
+    """As ``keep``, for several; each waits for whoever is writing the same key, in the order of the keys."""
+    rows = [
+        {
+            "team_id": team_id,
+            "route": asked.route,
+            "key_hash": asked.key_hash,
+            "body_hash": asked.body_hash,
+            "job_id": job_id,
+            "created_at": now,
+        }
+        for asked, job_id in sorted(kept, key=lambda each: (each[0].route, each[0].key_hash))
+    ]
+    for row in rows:
+        if (await tx.execute(_keeping(tx.dialect.name), {**row, "over_at": now - LIFE})).first() is None:
+            raise KeyTaken
+
+
+@lru_cache
+def _keeping(dialect: str) -> sa.Executable:
+    """One row; of a key that is over it takes the place, of one that is not none."""
+    insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(_key)
+    statement: sa.Executable = insert.on_conflict_do_update(
+        index_elements=[column.name for column in _key.primary_key.columns],
+        set_={name: insert.excluded[name] for name in ("body_hash", "job_id", "created_at")},
+        where=_key.c.created_at <= sa.bindparam("over_at", type_=_key.c.created_at.type),
+    ).returning(_key.c.job_id)
+    return statement
 
 
 async def forget_old(tx: AsyncConnection, now: datetime) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gateway.archive.bucket import Bucket
 from gateway.jobs.errands import Errands
+from gateway.jobs.familiar import Familiar
 from gateway.jobs.purse import Purse
 from gateway.jobs.scouts import Scouts
 from gateway.jobs.snapshots import Snapshots
@@ -22,6 +23,7 @@ class Library:
     scouts: Scouts
     errands: Errands
     snapshots: Snapshots
+    familiar: Familiar
 
     async def close(self) -> None:
         """End its errands, and give up its connections."""

@@ -8,9 +8,11 @@ from redis.asyncio import Redis
 from gateway.archive.bucket import Bucket
 from gateway.clock import Clock
 from gateway.images.catalogue import Catalogue
+from gateway.jobs.ferry import Ferry
 from gateway.jobs.forecasts import Forecasts
 from gateway.jobs.library import Library
 from gateway.jobs.queue import Queue
+from gateway.jobs.turnstile import Turnstiles
 from gateway.reuse.shelf import Shelf
 from gateway.settings.keyring import DerivedKey
 from gateway.storage.database import Database
@@ -35,6 +37,10 @@ class Counter:
     #: Networks that are not public and that webhooks may reach (``TORII_WEBHOOK_ALLOW_NETS``).
     webhook_nets: tuple[Network, ...] = ()
     traces: Traces = tracing.OFF
+    #: The upstream can fetch what lies under our own address (``TORII_PUBLIC_URL``), as far as that tells.
+    links_reach_upstream: bool = True
+    #: What carries orders over that come in one moment; without it each goes by itself, as a command's does.
+    ferry: Ferry | None = None
 
 
 @dataclass(frozen=True)
@@ -77,4 +83,7 @@ class Shop:
     #: Where the upstream may call, each attempt's token to follow; none when it is not asked to.
     hook_base: str | None
     traces: Traces = tracing.OFF
+    #: The upstream can fetch what lies under our own address (``TORII_PUBLIC_URL``), as far as that tells.
+    links_reach_upstream: bool = True
     forecasts: Forecasts = field(default_factory=Forecasts)
+    turnstiles: Turnstiles = field(default_factory=Turnstiles)

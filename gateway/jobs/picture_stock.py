@@ -1,4 +1,4 @@
-"""The pictures that the record names, beside the record: whether the archive has them, and copies of them elsewhere.
+"""What the record names in the archive, pictures and uploads: whether it is there, and copies of it elsewhere.
 
 A copy is an archive of its own: a folder that Torii can be started on. What is there already is not copied again.
 """
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from gateway import errors
 from gateway.archive import keys, sidecar
 from gateway.archive.bucket import Bucket
-from gateway.storage import tables
+from gateway.storage import pages, tables, upload_tables
 from gateway.storage.database import Database
 
 _AT_ONCE = 8
@@ -21,6 +21,7 @@ _PAGE = 500
 
 _image = tables.images
 _job = tables.jobs
+_upload = upload_tables.uploads
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Stocked:
     """One object that the record names, and what lies beside it."""
 
     key: str
-    beside: str
+    #: None for an upload.
+    beside: str | None
     sha256: str
     content_type: str
 
@@ -88,8 +90,8 @@ async def _bring(stocked: Stocked, source: Bucket, target: Bucket, count: Count)
     if hashlib.sha256(data).hexdigest() != stocked.sha256:
         count.damaged.append(stocked.key)
         return
-    beside = await _get(source, stocked.beside)
-    if beside:
+    beside = None if stocked.beside is None else await _get(source, stocked.beside)
+    if beside and stocked.beside is not None:
         await target.put(stocked.beside, beside, sidecar.CONTENT_TYPE)
     # Last, since it says that both are there.
     await target.put(stocked.key, data, stocked.content_type)
@@ -114,6 +116,30 @@ async def _get(bucket: Bucket, key: str) -> bytes | None:
 
 
 async def _pages(database: Database, newest: int | None) -> AsyncIterator[list[Stocked]]:
+    """The rows' pictures and then their uploads, the newest of each first, in portions; each row counts."""
+    async for page in _pictures(database, newest):
+        yield page
+    async for page in _uploads(database, newest):
+        yield page
+
+
+async def _uploads(database: Database, newest: int | None) -> AsyncIterator[list[Stocked]]:
+    left = newest
+    asked = pages.Slice(_PAGE)
+    while left is None or left > 0:
+        asked = pages.Slice(_PAGE if left is None else min(_PAGE, left), asked.cursor)
+        async with database.read() as connection:
+            order = (_upload.c.created_at, _upload.c.id)
+            found = await pages.page(connection, sa.select(_upload), order, asked, newest_first=True)
+        if found.rows:
+            yield [Stocked(row.object_key, None, row.sha256, row.content_type) for row in found.rows]
+        if found.next_cursor is None:
+            return
+        asked = pages.Slice(_PAGE, found.next_cursor)
+        left = None if left is None else left - len(found.rows)
+
+
+async def _pictures(database: Database, newest: int | None) -> AsyncIterator[list[Stocked]]:
     """The rows' pictures, the newest first, in portions; of several rows for one object each counts."""
     last: tuple[object, str] | None = None
     left = newest

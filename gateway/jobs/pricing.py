@@ -4,6 +4,7 @@ A charge above its hold blocks the pair until an operator prices it: the catalog
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,6 +18,15 @@ from gateway.storage import statements, tables
 _price = tables.prices
 
 
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What an operator, or a charge that was too high, has put in the place of the catalogue's price."""
+
+    #: Of one picture, in micro-credits; none while it waits for its price.
+    micros: int | None
+    blocked: bool
+
+
 async def hold_micros(connection: AsyncConnection, model: Model, parameters: Parameters) -> int:
     """What an order may cost at most, in micro-credits; ``PriceBlocked`` while the pair waits for its price."""
     row_name = price.resolution(model, parameters)
@@ -27,11 +37,16 @@ async def hold_micros(connection: AsyncConnection, model: Model, parameters: Par
             )
         )
     ).first()
-    if row is None:
+    return hold(model, parameters, None if row is None else Priced(row.micros, row.blocked_at is not None))
+
+
+def hold(model: Model, parameters: Parameters, priced: Priced | None) -> int:
+    """As ``hold_micros``, by what stands in the place of the catalogue's price."""
+    if priced is None:
         return price.hold(model, parameters)
-    if row.blocked_at is not None:
+    if priced.blocked or priced.micros is None:
         raise errors.PriceBlocked(param="resolution")
-    return price.hold(price.reprice(model, row_name, row.micros), parameters)
+    return price.hold(price.reprice(model, price.resolution(model, parameters), priced.micros), parameters)
 
 
 async def hold_each(connection: AsyncConnection, orders: Sequence[tuple[Model, Parameters]]) -> list[int | None]:

@@ -8,6 +8,7 @@ nudged. An arq id that is still queued or running is dropped silently, so each i
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,12 +18,15 @@ from typing import Any, Final
 import msgspec
 import structlog
 from arq.connections import ArqRedis
+from arq.constants import job_key_prefix, result_key_prefix
+from arq.jobs import serialize_job
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway import ids
 from gateway.jobs.record import Job
 from gateway.storage import keyspace
+from gateway.storage.lane import Lane, Script
 from gateway.telemetry import tracing
 from gateway.telemetry.tracing import Kind, Traces
 
@@ -39,6 +43,14 @@ _NUDGE: Final = MappingProxyType(
         "messaging.operation.type": "send",
     }
 )
+
+# What arq's ``enqueue_job`` does in three round trips, in one: nothing for an id that is queued, running or answered.
+_ENQUEUE: Final = Script("""
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
+redis.call('PSETEX', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[4])
+return 1
+""")
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +87,8 @@ class Queue:
 
     redis: ArqRedis
     traces: Traces = tracing.OFF
+    #: For nudges that come with each request: those of one moment go together. Without it each goes arq's own way.
+    lane: Lane | None = None
 
     async def submit(self, hint: str | None = None, at: datetime | None = None) -> None:
         """Say that a queued job may be taken, now or at a moment; nudges of one ``hint`` collapse into one."""
@@ -118,14 +132,32 @@ class Queue:
         with self.traces.inner(Kind.MESSAGE, f"nudge {step}", _NUDGE) as span:
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await self.redis.enqueue_job(step, *arguments, _job_id=keyspace.PREFIX + name, _defer_until=at)
+                    if self.lane is None:
+                        await self.redis.enqueue_job(step, *arguments, _job_id=keyspace.PREFIX + name, _defer_until=at)
+                    else:
+                        await self._enqueue(self.lane, step, keyspace.PREFIX + name, at, arguments)
             except (RedisError, OSError, TimeoutError) as error:
                 span.failed(type(error).__name__)
                 log.warning("nudge_not_sent", step=step, reason=type(error).__name__)
 
+    async def _enqueue(
+        self, lane: Lane, step: Step, name: str, at: datetime | None, arguments: tuple[str, ...]
+    ) -> None:
+        """As arq's ``enqueue_job``, whose keys and messages these are; asked twice it is done once, as the id says."""
+        now_ms = time.time_ns() // 1_000_000
+        due_ms = now_ms if at is None else int(at.timestamp() * 1000)
+        message = serialize_job(step, arguments, {}, None, now_ms, serializer=encode)
+        keys = (job_key_prefix + name, result_key_prefix + name, keyspace.QUEUE)
+        await lane.run(_ENQUEUE, keys, (due_ms - now_ms + self.redis.expires_extra_ms, message, due_ms, name))
 
-def open(redis: Redis, traces: Traces = tracing.OFF) -> Queue:
-    """The line over an open Redis connection."""
+    async def close(self) -> None:
+        """Give the connection for nudges up."""
+        if self.lane is not None:
+            await self.lane.close()
+
+
+def open(redis: Redis, traces: Traces = tracing.OFF, lane: Lane | None = None) -> Queue:
+    """The line over an open Redis connection, and over one that many nudges share, which the caller closes."""
     return Queue(
         ArqRedis(
             redis.connection_pool,
@@ -134,4 +166,5 @@ def open(redis: Redis, traces: Traces = tracing.OFF) -> Queue:
             default_queue_name=keyspace.QUEUE,
         ),
         traces,
+        lane,
     )

@@ -16,10 +16,11 @@ from gateway.admission import policy
 from gateway.admission.policy import Policy
 from gateway.images import parameters, price
 from gateway.images.model import Model, Parameters
-from gateway.jobs import desk, draft, expect, lookup, orders, pricing
+from gateway.jobs import desk, draft, expect, lookup, orders, pricing, references
 from gateway.jobs.draft import Caller, Wish
 from gateway.jobs.parts import Counter
 from gateway.jobs.record import Job
+from gateway.jobs.references import Sources
 from gateway.jobs.states import State
 from gateway.reuse import entries, flights, places
 from gateway.reuse.places import Places
@@ -66,7 +67,8 @@ async def quote(
     """The quote for a run's body; raises what ordering it would raise about the body, the model and its price."""
     model = counter.catalogue.model(model_id)
     canonical = parameters.canonical(model, orders.read(body, counter.webhook_nets).parameters)
-    where = _places(counter, caller, model, canonical, wish, rules)
+    sources = await references.look(counter, caller.team_id, model, canonical)
+    where = _places(counter, caller, model, canonical, wish, rules, sources)
     async with counter.database.read() as connection:
         now = counter.clock.now()
         found = _Found() if where is None else await _found(connection, where, wish, now)
@@ -89,7 +91,13 @@ async def quote(
 
 
 def _places(
-    counter: Counter, caller: Caller, model: Model, canonical: Parameters, wish: Wish, rules: Policy | None
+    counter: Counter,
+    caller: Caller,
+    model: Model,
+    canonical: Parameters,
+    wish: Wish,
+    rules: Policy | None,
+    sources: Sources | None,
 ) -> Places | None:
     """Where the answer would be; none where the order would not look, or would be refused."""
     if wish.directives.no_cache:
@@ -98,7 +106,8 @@ def _places(
         held = canonical if rules is None else policy.apply(rules, model, canonical)
     except errors.NotAllowed:
         return None
-    return places.of(counter.library.prints, caller.team_id, wish.choices, model, held)
+    said = references.said(sources, model, held)
+    return None if said is None else places.of(counter.library.prints, caller.team_id, wish.choices, model, said)
 
 
 async def _found(connection: AsyncConnection, where: Places, wish: Wish, now: datetime) -> _Found:

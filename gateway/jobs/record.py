@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -91,8 +92,23 @@ class Image:
     seed: int | None
 
 
+#: What a row has that nobody has touched yet.
+_UNTOUCHED: Final = MappingProxyType(
+    {
+        **dict.fromkeys(("cost_micros", "submitted_at", "accepted_at", "finished_upstream_at", "ended_at")),
+        **dict.fromkeys(("claim", "claimed_by", "upstream_job_id", "last_unfinished_at", "missing_since_at")),
+        **dict.fromkeys(("results", "results_expire_at", "gone_since_at", "error_code", "error_message")),
+        **dict.fromkeys(("nudges", "polls", "poll_failures", "empty_results", "archive_failures", "bad_downloads"), 0),
+        "partial": False,
+    }
+)
 _JOB_COLUMNS = tuple(field.name for field in fields(Job) if field.name != "event_id")
 _IMAGE_COLUMNS = tuple(field.name for field in fields(Image))
+
+
+def fresh(written: Mapping[str, Any]) -> Job:
+    """The job of a row that was just written with these values; the others are as the store begins them."""
+    return Job(**{**_UNTOUCHED, **written})
 
 
 def job(row: sa.Row[Any]) -> Job:

@@ -6,8 +6,10 @@ there, and nobody pays for it again.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from gateway import errors
@@ -56,11 +58,16 @@ async def on_shelf(counter: Counter, draft: Draft, places: Places, now: datetime
     look = await counter.library.shelf.look(places.own, hit=count)
     if look is None or look.answer is None:
         return look
-    if look.left_ms < REFRESH_MS:
-        counter.library.errands.run(places.own, lambda: _refresh(counter, places.own))
+    refresh(counter, places.own, look)
     if not draft.takes(look.answer, now):
         return look
     return Hit(look.answer, places.own, counted=bool(count))
+
+
+def refresh(counter: Counter, place: Place, look: Look) -> None:
+    """Have the copy made anew in time, so that no caller waits for that."""
+    if look.left_ms < REFRESH_MS:
+        counter.library.errands.run(place, lambda: _refresh(counter, place))
 
 
 async def in_store(counter: Counter, draft: Draft, places: Places, look: Look | None) -> Seen:
@@ -113,7 +120,7 @@ async def _checked(counter: Counter, found: Answer) -> bool:
 
 
 async def _refresh(counter: Counter, place: Place) -> None:
-    """Make the copy on the shelf anew, so that no caller waits for that."""
+    """Make the copy on the shelf anew."""
     library = counter.library
     look = await library.shelf.look(place)
     if look is None or look.left_ms >= REFRESH_MS:
@@ -124,17 +131,20 @@ async def _refresh(counter: Counter, place: Place) -> None:
         await library.shelf.put(place, found, look)
 
 
-def job(draft: Draft, answer: Answer) -> Job:
-    """The completed job that a hit shows: the original's id and times, at no cost, with the request's own metadata."""
+def job(answer: Answer, details: Mapping[str, object] | None) -> Job:
+    """The completed job that a hit shows: the original's id and times, at no cost, with the request's own metadata.
+
+    What it was made with is not part of an answer, nor of what is shown of one.
+    """
     return Job(
         id=answer.job_id,
         team_id=answer.team_id,
         key_id=answer.key_id,
         model=answer.model,
-        model_version=draft.model.version,
+        model_version="",
         resolution="",
-        parameters=draft.admitted.parameters,
-        details=draft.order.details,
+        parameters=MappingProxyType({}),
+        details=details,
         priority=0,
         state=State.COMPLETED,
         version=1,

@@ -33,6 +33,8 @@ KEEP_WITHIN_MS: Final = 10_000
 #: Longer than a reader may take.
 MARK_MS: Final = 120_000
 _MARKS_AT_ONCE: Final = 500
+#: Snapshots that were read before, as values: who reads a job reads it again.
+_READ_MAX: Final = 1024
 
 # The job, or Redis's time.
 _LOOK: Final = Script("""
@@ -99,18 +101,31 @@ class Snapshots:
         self._errands = errands
         self._answer_within_s = answer_within_s
         self._rests_until_s = 0.0
+        self._read: dict[bytes, Snapshot] = {}
 
     async def look(self, team_id: str, job_id: str) -> Snapshot | int | None:
         """The team's job; Redis's time in milliseconds where it has none, for ``keep``; none when it is silent."""
         found = await self._ask(_LOOK, keyspace.snapshot(team_id, job_id))
         if not isinstance(found, bytes):
             return found if isinstance(found, int) else None
-        try:
-            snapshot = _DECODER.decode(found)
-        except msgspec.MsgspecError:
-            return None  # another release's; it is gone within the minute
+        snapshot = self._value(found)
+        if snapshot is None:
+            return None
         # The key names both; who asks for a job of another team's is never shown one, whatever lies there.
         return snapshot if (snapshot.job.team_id, snapshot.job.id) == (team_id, job_id) else None
+
+    def _value(self, body: bytes) -> Snapshot | None:
+        """The snapshot of those bytes; of the same ones the same value."""
+        found = self._read.get(body)
+        if found is None:
+            try:
+                found = _DECODER.decode(body)
+            except msgspec.MsgspecError:
+                return None  # another release's; it is gone within the minute
+            if len(self._read) >= _READ_MAX:
+                self._read.clear()
+            self._read[body] = found
+        return found
 
     def keep(self, job: Job, images: Sequence[Image], looked_at_ms: int) -> asyncio.Task[None] | None:
         """Keep a job that SQL was asked for after that look, if it will stay so; behind the caller's back."""

@@ -48,6 +48,8 @@ class Failure(StrEnum):
     MODEL_WITHDRAWN = "model_withdrawn"
     #: Its hold no longer covers what it may cost, or nobody knows what that is.
     PRICE_BLOCKED = "price_blocked"
+    #: A picture that it was to start from is not there any more, or cannot be reached from outside.
+    REFERENCE_LOST = "reference_lost"
     #: The job that it followed was taken back, and its own budget did not cover it.
     BUDGET_EXHAUSTED = "budget_exhausted"
     #: Its caller took it back before it was sent.
@@ -105,6 +107,7 @@ UNCHARGED: Final = frozenset(
         Failure.EXPIRED,
         Failure.MODEL_WITHDRAWN,
         Failure.PRICE_BLOCKED,
+        Failure.REFERENCE_LOST,
         Failure.BUDGET_EXHAUSTED,
         Failure.CANCELLED,
     }

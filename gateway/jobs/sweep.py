@@ -31,6 +31,7 @@ from gateway.jobs import (
     settlement,
     states,
     traced,
+    upload_sweep,
 )
 from gateway.jobs.outcomes import Evidence, Outcome
 from gateway.jobs.parts import Shop
@@ -347,5 +348,6 @@ ALL: Final = MappingProxyType(
         "batches": batch_sweep.finish,
         "erasures": erasure_sweep.erasures,
         "retention": erasure_sweep.over_time,
+        "uploads": upload_sweep.over_time,
     }
 )

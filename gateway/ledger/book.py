@@ -14,16 +14,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import ids
-from gateway.ledger import budgets, entries
+from gateway.ledger import budgets, entries, posting
+from gateway.ledger.budgets import Budget
 from gateway.ledger.entries import Kind, Payer, Windows
-from gateway.storage import statements, tables
+from gateway.ledger.posting import Posting
+from gateway.storage import tables
+from gateway.storage.statements import Addition
 
 log = structlog.get_logger(__name__)
-
-
-_ROWS_AT_ONCE = 200
-#: Built once, its values given beside it.
-_ENTRY = tables.ledger_entries.insert()
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,21 @@ async def hold(tx: AsyncConnection, opened: Hold, at: datetime) -> int | None:
     return await hold_all(tx, [opened], at)
 
 
-async def hold_all(tx: AsyncConnection, opened: Sequence[Hold], at: datetime) -> int | None:
-    """As ``hold``, for several holds of one key in the same windows: all of them within the budgets, or none."""
+async def hold_all(
+    tx: AsyncConnection,
+    opened: Sequence[Hold],
+    at: datetime,
+    limits: Sequence[Budget] | None = None,
+    beside: Addition | None = None,
+) -> int | None:
+    """As ``hold``, for several holds of one key in the same windows: all of them within the budgets, or none.
+
+    ``limits`` are the budgets of team and key, where the caller has just read them; ``beside`` is written along.
+    """
     payer, windows = opened[0].payer, opened[0].windows
-    limits = await budgets.of(tx, payer.team_id, payer.key_id)
-    used = await _post_all(tx, [(each, each.amount_micros) for each in opened], Kind.HOLD, at)
+    if limits is None:
+        limits = await budgets.of(tx, payer.team_id, payer.key_id)
+    used = await _post_all(tx, [(each, each.amount_micros) for each in opened], Kind.HOLD, at, beside=beside)
     if not limits:
         return None
     if any(each.key_id for each in limits):
@@ -155,63 +163,45 @@ async def _post_all(
     kind: Kind,
     at: datetime,
     note: str | None = None,
+    beside: Addition | None = None,
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """As ``_post``, for several of one key in the same windows; the sums are moved once."""
     payer, windows = posted[0][0].payer, posted[0][0].windows
-    for start in range(0, len(posted), _ROWS_AT_ONCE):
-        # By and by, so that nobody is taken for stalled while its rows are made up.
-        some = posted[start : start + _ROWS_AT_ONCE]
-        rows = [_entry(held, kind, amount_micros, at, note) for held, amount_micros in some]
-        # One row is not sent as if there were many: it is what each order and each answer posts.
-        await tx.execute(_ENTRY, rows if len(rows) > 1 else rows[0])
     effects = [(held.payer.model, entries.effect(kind, amount_micros)) for held, amount_micros in posted]
-    balances = await statements.upsert(
-        tx,
-        tables.balances,
-        [
+    made = Posting(
+        entries=[_entry(held, amount_micros) for held, amount_micros in posted],
+        common={
+            "team_id": payer.team_id,
+            "key_id": payer.key_id,
+            "kind": kind,
+            "day": windows.day,
+            "month": windows.month,
+            "note": note,
+            "created_at": at,
+        },
+        # In the order of their keys; an entry of the team alone has no key.
+        balances=sorted((key_id, period) for key_id in {"", payer.key_id} for period in windows.periods),
+        held_micros=sum(effect.held_micros for _, effect in effects),
+        spent_micros=sum(effect.spent_micros for _, effect in effects),
+        spending=[
             {
-                "team_id": payer.team_id,
-                "key_id": key_id,
-                "period": period,
-                "held_micros": sum(effect.held_micros for _, effect in effects),
-                "spent_micros": sum(effect.spent_micros for _, effect in effects),
-            }
-            for key_id in {"", payer.key_id}  # an entry of the team alone has no key
-            for period in windows.periods
-        ],
-        add=("held_micros", "spent_micros"),
-    )
-    await statements.upsert(
-        tx,
-        tables.spending,
-        [
-            {
-                "team_id": payer.team_id,
                 "model": model,
                 "charged_micros": sum(effect.charged_micros for of, effect in effects if of == model),
                 "refunded_micros": sum(effect.refunded_micros for of, effect in effects if of == model),
             }
-            for model in {of for of, _ in effects}
+            for model in sorted({of for of, _ in effects})
         ],
-        add=("charged_micros", "refunded_micros"),
     )
+    balances = await posting.write(tx, made, beside)
     return {(row.key_id, row.period): (row.spent_micros, row.held_micros) for row in balances}
 
 
-def _entry(held: Hold | Correction, kind: Kind, amount_micros: int, at: datetime, note: str | None) -> dict[str, Any]:
-    payer = held.payer
+def _entry(held: Hold | Correction, amount_micros: int) -> dict[str, Any]:
     return {
         "id": ids.entry(),
-        "team_id": payer.team_id,
-        "key_id": payer.key_id,
-        "model": payer.model,
+        "model": held.payer.model,
         "job_id": held.job_id,
         "attempt": held.attempt if isinstance(held, Hold) else None,
-        "kind": kind,
         "amount_micros": amount_micros,
-        "day": held.windows.day,
-        "month": held.windows.month,
         "reference": held.reference if isinstance(held, Correction) else None,
-        "note": note,
-        "created_at": at,
     }

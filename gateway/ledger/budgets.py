@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,9 @@ from gateway.ledger import entries
 from gateway.ledger.entries import Windows
 from gateway.storage import tables
 from gateway.tenancy import keys
+
+#: The period of the balances that never ends.
+TOTAL: Final = "total"
 
 _budget = tables.budgets
 _balance = tables.balances
@@ -35,7 +39,7 @@ class Window(StrEnum):
 
     def period(self, windows: Windows) -> str:
         """The period of the balances that this window looks at."""
-        return {Window.DAY: windows.day, Window.MONTH: windows.month, Window.TOTAL: "total"}[self]
+        return {Window.DAY: windows.day, Window.MONTH: windows.month, Window.TOTAL: TOTAL}[self]
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,13 @@ class Standing:
     def over(self) -> bool:
         """Whether more is spent and held than the hard limit allows."""
         return self.spent_micros + self.held_micros > self.budget.limit_micros
+
+
+def asked(team_id: sa.ColumnElement[str], key_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Which budgets hold the team and that key, as a part of a statement."""
+    one = _key.alias()
+    first = sa.select(sa.func.coalesce(one.c.lineage, one.c.id)).where(one.c.id == key_id).scalar_subquery()
+    return sa.and_(_budget.c.team_id == team_id, sa.or_(_budget.c.key_id == "", _budget.c.key_id == first))
 
 
 def checked(budget: Budget) -> Budget:

@@ -54,6 +54,10 @@ class Directives:
         return self.min_fresh_s is None or left_s is None or left_s >= self.min_fresh_s
 
 
+#: A request that says nothing of the cache.
+_NOTHING: Final = Directives()
+
+
 class Outcome(StrEnum):
     """How a request was handled; the label of its metric."""
 
@@ -101,8 +105,10 @@ def read(header: str | None) -> Directives:
     a caller that asked for something rather gets a fresh picture than one that it would not have. A list that cannot be
     read from some point on counts up to there.
     """
+    if not header:
+        return _NOTHING
     given: dict[str, list[str]] = {}
-    for name, argument in _split(header or ""):
+    for name, argument in _split(header):
         given.setdefault(name, []).append(argument)
     return Directives(
         no_cache="no-cache" in given,

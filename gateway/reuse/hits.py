@@ -7,7 +7,7 @@ yet taken over. Answers that write SQL anyway are counted in their own transacti
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -29,6 +29,9 @@ REMEMBER: Final = timedelta(days=30)
 
 #: A transaction must not last.
 _FORGOTTEN_AT_ONCE: Final = 1000
+
+#: Names that are written with each hit.
+_FIELDS_MAX: Final = 1024
 
 _batch = reuse_tables.hit_batches
 _saving = reuse_tables.savings
@@ -59,7 +62,12 @@ class Saved:
 
 def field(team_id: str, model: str, at: datetime) -> str:
     """Under which name a hit of that moment is counted in Redis."""
-    return msgspec.json.encode([team_id, model, at.astimezone(UTC).strftime("%Y-%m-%d")]).decode()
+    return _field(team_id, model, at.astimezone(UTC).date())
+
+
+@lru_cache(_FIELDS_MAX)
+def _field(team_id: str, model: str, day: date) -> str:
+    return msgspec.json.encode([team_id, model, day.isoformat()]).decode()
 
 
 def read(counted: Mapping[bytes, bytes]) -> list[Saved]:

@@ -35,6 +35,8 @@ LIFE_MS: Final = 60_000
 PUT_WITHIN_MS: Final = 10_000
 MARK_MS: Final = 120_000
 _MARKS_AT_ONCE: Final = 500
+#: Copies that were read before, as values: what is asked for comes again.
+_READ_MAX: Final = 1024
 
 # What was found, how long it still lives, and Redis's time; a hit is counted at once if it is to be.
 _LOOK: Final = Script("""
@@ -117,6 +119,7 @@ class Shelf:
         self._put = redis.register_script(_PUT)
         self._mark = redis.register_script(_MARK)
         self._count = redis.register_script(_COUNT)
+        self._read: dict[bytes, Answer] = {}
 
     async def look(self, place: Place, hit: str = "") -> Look | None:
         """What is there, counted under ``hit`` (``hits.field``) if something is; none when Redis could not be asked.
@@ -131,8 +134,17 @@ class Shelf:
             return Look(None, found[0])
         at_ms, left_ms, body = found
         # Of another release, it is as good as none; it is gone within the minute.
-        there = answer.decode(body)
+        there = self._value(body)
         return Look(there, at_ms, left_ms if there is not None else 0)
+
+    def _value(self, body: bytes) -> Answer | None:
+        """The answer of those bytes; of the same ones the same value."""
+        found = self._read.get(body) or answer.decode(body)
+        if found is not None:
+            if len(self._read) >= _READ_MAX:
+                self._read.clear()
+            self._read[body] = found
+        return found
 
     async def put(self, place: Place, kept: Answer, look: Look, checked_s_ago: float = 0.0) -> bool:
         """Keep an answer that SQL was asked for after that look; whether it stands there now.

@@ -159,6 +159,10 @@ class Settings(BaseSettings):
     webhook_allow_nets: Annotated[tuple[shapes.Network, ...], BeforeValidator(shapes.networks)] = Field(
         default=(), validation_alias="TORII_WEBHOOK_ALLOW_NETS"
     )
+    upload_ttl_s: Annotated[int, Field(ge=60, le=_TEN_YEARS_S)] = Field(
+        default=30 * 86_400, validation_alias="TORII_UPLOAD_TTL_S"
+    )
+    upload_team_mib: Count = Field(default=2048, validation_alias="TORII_UPLOAD_TEAM_MIB")
     wait_max_s: Annotated[int, Field(ge=1, le=3600)] = Field(default=280, validation_alias="TORII_WAIT_MAX_S")
     unknown_wait_s: Annotated[int, Field(ge=0, le=86_400)] = Field(default=60, validation_alias="TORII_UNKNOWN_WAIT_S")
     log_prompts: bool = Field(default=False, validation_alias="TORII_LOG_PROMPTS")
@@ -215,6 +219,11 @@ class Settings(BaseSettings):
             variable = str(type(self).model_fields[field].validation_alias)
             raise errors.SettingError(f"{variable} is not set", param=variable)
         return secret.get_secret_value()
+
+    @property
+    def links_reach_upstream(self) -> bool:
+        """Whether the upstream could fetch what lies under ``public_url``: never at a loopback address but its own."""
+        return not _on_loopback(self.public_url) or _on_loopback(self.pixeldojo_api_base)
 
     @property
     def traces_url(self) -> str | None:
@@ -297,6 +306,14 @@ def _missing(purpose: Purpose, texts: Mapping[str, str]) -> dict[str, str]:
             other = next(name for name in pair if name not in absent)
             problems[absent[0]] = f"is required when {other} is set"
     return problems
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host.endswith(".localhost") or shapes.is_loopback(shapes.host(host))
+    except ValueError:
+        return False
 
 
 def _is_reachable(host: str | None) -> bool:

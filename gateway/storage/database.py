@@ -7,8 +7,10 @@ block ends, and never one that is open across a call to another system. SQLite t
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,12 +18,15 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
 from gateway import errors
 
 LOCK_WAIT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
+#: A connection that nobody used for so long is asked whether it lives before it is used.
+IDLE_TRUSTED_S = 1.0
 STATEMENT_TIMEOUT_S = 15.0
 WAL_TRIES = 100
 WAL_PAUSE_S = 0.05
@@ -153,7 +158,6 @@ def _open_postgresql(url: sa.URL, lock_wait_s: float) -> Database:
         pool_size=10,
         max_overflow=10,
         pool_timeout=lock_wait_s,
-        pool_pre_ping=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
             "command_timeout": STATEMENT_TIMEOUT_S,
@@ -169,6 +173,8 @@ def _open_postgresql(url: sa.URL, lock_wait_s: float) -> Database:
         hide_parameters=True,
     )
     event.listen(writer.sync_engine, "connect", _prepare_postgresql)
+    event.listen(writer.sync_engine, "checkin", _note_use)
+    event.listen(writer.sync_engine, "checkout", partial(_require_living, writer.dialect))
     return Database(writer.execution_options(isolation_level="AUTOCOMMIT"), writer)
 
 
@@ -182,6 +188,32 @@ def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     )
     cursor.close()
     connection.commit()
+
+
+def _note_use(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info["used_s"] = time.monotonic()
+
+
+def _require_living(
+    dialect: sa.Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _taken: object
+) -> None:
+    """Have the pool give another connection in the place of one that the server has closed.
+
+    Asking the server each time would be three round trips for each transaction. That a connection was closed is seen
+    without asking; only one that nobody used for a while may be lost without a word.
+    """
+    used_s: float | None = record.info.get("used_s")
+    if used_s is None:
+        return  # it was made this moment
+    try:
+        lives = not connection.driver_connection.is_closed()
+        if lives and time.monotonic() - used_s > IDLE_TRUSTED_S:
+            lives = dialect.do_ping(connection)
+    except (dialect.loaded_dbapi.Error, OSError):
+        lives = False
+    if not lives:
+        # Those that were made before it are closed with it: what ended one of them has ended them all.
+        raise sa.exc.InvalidatePoolError
 
 
 def _open_sqlite(url: sa.URL, lock_wait_s: float) -> Database:

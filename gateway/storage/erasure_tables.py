@@ -20,6 +20,17 @@ class Kind(StrEnum):
     SIDECAR = "sidecar"
     #: Where a picture may lie that no row ever named: its worker died between the two.
     LEFTOVER = "leftover"
+    #: The object of an upload that no row names, or that none may ever come to name.
+    UPLOAD = "upload"
+
+
+class Cause(StrEnum):
+    """Why something is erased."""
+
+    #: Somebody asked for it.
+    REQUEST = "request"
+    #: Its team keeps things for so long and no longer.
+    RETENTION = "retention"
 
 
 #: One row an object that shall not be in the archive any more, written in the transaction that made it so.

@@ -9,11 +9,13 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from redis import exceptions
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
+
+from gateway.storage import valkey
 
 #: For all that was asked in one moment together; after that the connection is given up.
 ANSWER_WITHIN_S: Final = 1.0
@@ -34,19 +36,24 @@ class Script:
         object.__setattr__(self, "sha1", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """One question, and who waits for its answer."""
 
-    words: tuple[Word, ...]
+    command: bytes
     answer: asyncio.Future[Any]
 
 
 class Lane:
     """The connection; one for each purpose and process."""
 
-    def __init__(self, pool: ConnectionPool, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        answer_within_s: float = ANSWER_WITHIN_S,
+        connect_within_s: float = valkey.CONNECT_TIMEOUT_S,
+    ) -> None:
         self._pool = pool
+        self._connect_within_s = connect_within_s
         self._answer_within_s = answer_within_s
         self._waiting: list[_Asked] = []
         self._wake = asyncio.Event()
@@ -55,9 +62,9 @@ class Lane:
     async def run(self, script: Script, keys: Sequence[str], given: Sequence[Word], *, once: bool = False) -> Any:  # noqa: ANN401  as Redis
         """What the script gives. Raises as ``ask``; a script that Redis has forgotten was not run."""
         try:
-            return await self.ask("EVALSHA", script.sha1, len(keys), *keys, *given, once=once)
+            return await self._asked(_packed(("EVALSHA", script.sha1, len(keys), *keys, *given)), once=once)
         except exceptions.NoScriptError:
-            return await self.ask("EVAL", script.text, len(keys), *keys, *given, once=once)
+            return await self._asked(_packed(("EVAL", script.text, len(keys), *keys, *given)), once=once)
 
     async def ask(self, *words: Word, once: bool = False) -> Any:  # noqa: ANN401  whatever Redis answers
         """Redis's answer to that command. Raises ``RedisError`` or ``OSError``.
@@ -65,12 +72,7 @@ class Lane:
         After a fault it is asked once more, so that what was lost on its way may have been done twice; not so what is
         to be done ``once``.
         """
-        try:
-            return await self._ask(words)
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError):
-            if once:
-                raise
-            return await self._ask(words)
+        return await self._asked(_packed(words), once=once)
 
     async def close(self) -> None:
         """Give the connection up; whoever waits is told."""
@@ -78,15 +80,24 @@ class Lane:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _ask(self, words: tuple[Word, ...]) -> Any:  # noqa: ANN401  as above
+    async def _asked(self, command: bytes, *, once: bool) -> Any:  # noqa: ANN401  as above
+        try:
+            return await self._answer(command)
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError):
+            if once:
+                raise
+            return await self._answer(command)
+
+    def _answer(self, command: bytes) -> "asyncio.Future[Any]":
+        """Its answer, once it is there."""
         if len(self._waiting) >= WAITING_MAX:
             raise exceptions.BusyLoadingError("too much waits to be asked")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Asked(words, answer))
+        self._waiting.append(_Asked(command, answer))
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._serve())
-        return await answer
+        return answer
 
     async def _serve(self) -> None:
         """Carry questions and answers until something goes wrong."""
@@ -95,7 +106,9 @@ class Lane:
         asked: list[_Asked] = []
         fault: BaseException = exceptions.ConnectionError("the connection was given up")
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            # Whoever answers the dial and then nothing else must not keep all who ask from a new connection.
+            async with asyncio.timeout(self._connect_within_s):
+                await connection.connect()  # type: ignore[no-untyped-call]
             while True:
                 await self._wake.wait()
                 self._wake.clear()
@@ -115,8 +128,14 @@ class Lane:
             await connection.disconnect(nowait=True)
 
 
+def _packed(words: Sequence[Word]) -> bytes:
+    """The command as Redis reads it."""
+    said = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"".join((b"*%d\r\n" % len(said), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in said)))
+
+
 async def _carry(connection: AbstractConnection, asked: Sequence[_Asked]) -> None:
-    await connection.send_packed_command(connection.pack_commands([each.words for each in asked]), check_health=False)
+    await connection.send_packed_command([each.command for each in asked], check_health=False)
     for each in asked:
         answer, refusal = None, None
         try:

@@ -7,7 +7,7 @@ the local variables of a traceback.
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from json import JSONEncoder
 from typing import Final, TextIO
@@ -15,7 +15,8 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from gateway.telemetry import redaction, scrubbing
+from gateway.telemetry import lines, redaction, scrubbing
+from gateway.telemetry.lines import Answered, RequestLines, Sheet
 
 #: Libraries that bring handlers or levels of their own; theirs are taken away.
 _LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "arq", "arq.worker", "alembic", "alembic.runtime.migration")
@@ -46,11 +47,12 @@ def configure(
             colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, timestamp_key="at"
         )
     )
+    scrubber = scrubbing.Scrubber(prompts=prompts, hidden=tuple(hidden))
     last: list[Processor] = [
         structlog.processors.StackInfoRenderer(),
         # A plain traceback: those with local variables show whatever a function held.
         structlog.processors.format_exc_info,
-        _Scrub(scrubbing.Scrubber(prompts=prompts, hidden=tuple(hidden))),
+        _Scrub(scrubber),
         renderer,
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -60,11 +62,13 @@ def configure(
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
     _route(handler, level)
+    sheet, number = Sheet(out), logging.getLevelNamesMapping()[level]
+    requests = RequestLines(scrubber, sheet) if as_json and number <= logging.INFO else None
     structlog.configure(
         # Our own lines go the same way, but for the records and handlers of logging, which cost as much again.
         processors=[*shared, *last],
-        logger_factory=_Pens(out),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=_Pens(sheet, requests),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=False,
     )
 
@@ -75,6 +79,15 @@ def bound(*, request_id: str | None = None, job_id: str | None = None, team_id: 
     given = {"request_id": request_id, "job_id": job_id, "team_id": team_id}
     with structlog.contextvars.bound_contextvars(**{name: text for name, text in given.items() if text is not None}):
         yield
+
+
+def answered(told: Answered, *, own_id: bool) -> None:
+    """Write the line of a request that was answered; ``own_id`` says that the request's id is of our making."""
+    pens = structlog.get_config()["logger_factory"]
+    if isinstance(pens, _Pens) and pens.requests is not None:
+        pens.requests.write(told, structlog.contextvars.get_contextvars(), own_id=own_id)
+    else:
+        structlog.get_logger(lines.LOGGER).info(lines.EVENT, **told._asdict())
 
 
 def redact(text: str) -> str:
@@ -96,10 +109,12 @@ class _Scrub:
 class _Pens:
     """Makes what writes the lines of one module."""
 
-    out: TextIO
+    sheet: Sheet
+    #: What writes the lines of requests, where they are JSON and wanted.
+    requests: RequestLines | None
 
     def __call__(self, name: str = "", *_: object) -> "_Pen":
-        return _Pen(name, self.out)
+        return _Pen(name, self.sheet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +122,11 @@ class _Pen:
     """Writes lines, whatever their level: who is called at all was asked before."""
 
     name: str
-    out: TextIO
+    sheet: Sheet
 
     def info(self, line: str) -> None:
-        """Write the line; one that cannot be written is lost, and the work it tells of goes on."""
-        with suppress(OSError, ValueError):
-            self.out.write(f"{line}\n")
-            self.out.flush()
+        """Write the line."""
+        self.sheet.write(line)
 
     debug = warning = error = critical = msg = info
 

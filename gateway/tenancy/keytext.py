@@ -43,6 +43,11 @@ def parse(text: str) -> KeyText | None:
     return KeyText(id=key_id, secret=secret)
 
 
+def named(text: str) -> str:
+    """Whose key the text would be, if it is the text of any."""
+    return text[6:18]
+
+
 def digest(key: bytes, text: KeyText) -> bytes:
     """What is stored of a key: HMAC-SHA256 (RFC 2104) of its id and secret, 32 bytes."""
     return hmac.new(key, f"{text.id}:{text.secret}".encode(), hashlib.sha256).digest()

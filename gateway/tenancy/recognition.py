@@ -6,6 +6,8 @@ ones is slowed by address, never by key, and nobody with a good key ever is.
 """
 
 import asyncio
+import hashlib
+import hmac
 import ipaddress
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from gateway.tenancy.scopes import Scope
 
 #: Half of the second within which a revocation is in force everywhere: the other half is for a busy machine.
 KNOWN_FOR_S: Final = 0.5
+#: Who asks for a key that was read this long ago has it read anew, and does not wait for that.
+RENEWED_AFTER_S: Final = 0.35
 #: A key that is made after somebody asked for it has to wait this long; nobody guesses an id before it is made.
 UNKNOWN_FOR_S: Final = 1.0
 KNOWN_MAX: Final = 10_000
@@ -82,11 +86,14 @@ class Caller:
 class _Found:
     """A key's row as it was at a moment."""
 
+    asked_s: float
     caller: Caller
     digest: bytes
     digest_key: str
-    #: Its use is being noted, or was.
+    #: Its use is being noted, was, or need not be.
     noted: bool = False
+    #: The hash of the text that was found to be its.
+    proof: bytes = b""
 
 
 @dataclass
@@ -117,6 +124,10 @@ class _Shelf(Generic[K, V]):
             del self._things[name]
             return None
         return found[1]
+
+    def drop(self, name: K) -> None:
+        """Forget it."""
+        self._things.pop(name, None)
 
     def put(self, name: K, thing: V, at_s: float) -> None:
         """Remember it as it was at that moment."""
@@ -152,6 +163,10 @@ class Recogniser:
         when too many such answers are waiting already, and ``StoreUnavailable`` when the store could not be asked.
         A text that is no key's, by its checksum, is refused without asking or counting: it guesses nothing.
         """
+        proof = hashlib.sha256(text.encode()).digest()
+        proven = self._proven(text, proof)
+        if proven is not None:
+            return proven
         shown = keytext.parse(text)
         if shown is None:
             raise errors.NotAuthenticated
@@ -159,6 +174,7 @@ class Recogniser:
         if found is None or not self._good(shown, found):
             await self._slow(address)
             raise errors.NotAuthenticated
+        found.proof = proof
         self._note(shown, found)
         return found.caller
 
@@ -177,7 +193,11 @@ class Recogniser:
         await self._slow(address)
 
     async def close(self) -> None:
-        """Let the last notes of use be written, but not for long."""
+        """Let the last notes of use be written, but not for long; nobody waits for what is being asked."""
+        asking = list(self._asking.values())
+        for question in asking:
+            question.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         if self._notes:
             _, late = await asyncio.wait(self._notes, timeout=LAST_NOTES_S)
             for task in late:
@@ -188,25 +208,43 @@ class Recogniser:
         proven = keys.proves(self._ring, shown, found.digest, found.digest_key)
         return proven and found.caller.key.alive(self._clock.now())
 
+    def _proven(self, text: str, proof: bytes) -> Caller | None:
+        """Who shows that text, where the very same was proven to be a key's since the key was read."""
+        found = self._remembered(keytext.named(text), self._clock.monotonic())
+        if found is None or not found.noted or not hmac.compare_digest(found.proof, proof):
+            return None
+        return found.caller if found.caller.key.alive(self._clock.now()) else None
+
+    def _remembered(self, key_id: str, now_s: float) -> _Found | None:
+        """The key as it was a moment ago; read anew in time, so that nobody waits for a key that is in use."""
+        found = self._known.get(key_id, now_s)
+        if found is not None and now_s - found.asked_s >= RENEWED_AFTER_S:
+            self._question(key_id)
+        return found
+
     async def _find(self, key_id: str) -> _Found | None:
         now_s = self._clock.monotonic()
-        found = self._known.get(key_id, now_s)
+        found = self._remembered(key_id, now_s)
         if found is not None or self._unknown.get(key_id, now_s):
             return found
         # Whoever asks for the same key meanwhile gets the same answer, be it that the store gave none.
+        return await asyncio.shield(self._question(key_id))
+
+    def _question(self, key_id: str) -> "asyncio.Task[_Found | None]":
         task = self._asking.get(key_id)
         if task is None:
             task = asyncio.create_task(self._ask(key_id))
             self._asking[key_id] = task
             task.add_done_callback(lambda done: self._asked(key_id, done))
-        return await asyncio.shield(task)
+        return task
 
     async def _ask(self, key_id: str) -> _Found | None:
         # The answer is as old as the question: what is changed after that may be missing from it.
         asked_s = self._clock.monotonic()
         async with self._database.read() as connection:
-            found = await _look_up(connection, key_id)
+            found = await _look_up(connection, key_id, asked_s)
         if found is None:
+            self._known.drop(key_id)
             self._unknown.put(key_id, True, asked_s)
         else:
             self._known.put(key_id, found, asked_s)
@@ -219,10 +257,11 @@ class Recogniser:
 
     def _note(self, shown: KeyText, found: _Found) -> None:
         """Have the use of the key noted, behind the caller's back: a note is not worth its time."""
-        now = self._clock.now()
-        if found.noted or not keys.stale(found.caller.key, found.digest_key, self._ring[0], now):
+        if found.noted:
             return
-        found.noted = True
+        found.noted, now = True, self._clock.now()
+        if not keys.stale(found.caller.key, found.digest_key, self._ring[0], now):
+            return
         task = asyncio.create_task(keys.mark_used(self._database, shown, self._ring[0], now))
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
@@ -250,7 +289,7 @@ class Recogniser:
             self._waiting -= 1
 
 
-async def _look_up(connection: AsyncConnection, key_id: str) -> _Found | None:
+async def _look_up(connection: AsyncConnection, key_id: str, asked_s: float) -> _Found | None:
     key, team, choice = tables.api_keys, tables.teams, reuse_tables.reuse_choices
     limits = ("rpm", "concurrency", "queue_depth", "max_queue_s", "policy", "drained_at", "webhook_url")
     question = (
@@ -278,7 +317,7 @@ async def _look_up(connection: AsyncConnection, key_id: str) -> _Found | None:
         # A team without a row of choices has chosen nothing.
         reuse=Choices(row.reuse_ttl_s, bool(row.reuse_unseeded), bool(row.reuse_pool)),
     )
-    return _Found(Caller(keys.read(row), held_to), row.digest, row.digest_key)
+    return _Found(asked_s, Caller(keys.read(row), held_to), row.digest, row.digest_key)
 
 
 def _place(address: str) -> str:

@@ -102,9 +102,11 @@ class Outbound:
         """
         return await self._exchange("POST", url, body, headers, timeout_s, limit_bytes, encrypted=encrypted)
 
-    async def get(self, url: str, headers: Mapping[str, str], *, timeout_s: float, limit_bytes: int) -> Answer | Fault:
-        """Fetch at most so many bytes within the time."""
-        return await self._exchange("GET", url, b"", headers, timeout_s, limit_bytes)
+    async def get(
+        self, url: str, headers: Mapping[str, str], *, timeout_s: float, limit_bytes: int, encrypted: bool = False
+    ) -> Answer | Fault:
+        """Fetch at most so many bytes within the time; ``encrypted`` as for ``post``."""
+        return await self._exchange("GET", url, b"", headers, timeout_s, limit_bytes, encrypted=encrypted)
 
     async def _exchange(
         self,

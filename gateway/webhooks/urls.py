@@ -1,8 +1,10 @@
-"""Which URLs a caller may name for webhooks, as far as the text alone tells. Pure: resolves and connects to nothing.
+"""Which URLs a caller may name, as far as the text alone tells. Pure: resolves and connects to nothing.
 
-What a name leads to is judged at each try, on the address that is then called.
+What a name leads to is judged at each try, on the address that is then called. A URL for webhooks and one of a picture
+are held to the same rules; only the words of a refusal differ.
 """
 
+from enum import StrEnum
 from typing import Final
 
 import httpx
@@ -14,8 +16,15 @@ from gateway.webhooks.addresses import Network
 LENGTH_MAX: Final = 2083
 
 
-def check(url: object, allowed: tuple[Network, ...], *, param: str) -> str:
-    """The URL, if webhooks may be sent there; an ``InvalidParameter`` says why not.
+class Use(StrEnum):
+    """What a URL is named for, as the end of a sentence."""
+
+    WEBHOOKS = "webhooks may be sent to"
+    PICTURES = "pictures may be fetched from"
+
+
+def check(url: object, allowed: tuple[Network, ...], *, param: str, use: Use = Use.WEBHOOKS) -> str:
+    """The URL, if it may be called for that; an ``InvalidParameter`` says why not.
 
     Plain http is for the networks that the operator has listed (``allowed``) and for no others.
     """
@@ -25,10 +34,10 @@ def check(url: object, allowed: tuple[Network, ...], *, param: str) -> str:
         raise _bad(param, f"at most {LENGTH_MAX} characters")
     if not url.isprintable() or " " in url or "\\" in url:
         raise _bad(param, "spaces, backslashes and control characters have to be percent-encoded")
-    target = _parsed(url, param)
+    target = _parsed(url, param, use)
     if target.scheme == "http" and not allowed:
         raise _bad(param, "use https; plain http is for networks in TORII_WEBHOOK_ALLOW_NETS alone")
-    _require_host(target, allowed, param)
+    _require_host(target, allowed, param, use)
     return url
 
 
@@ -38,7 +47,7 @@ def origin(url: str) -> str:
     return f"{target.scheme}://{target.netloc.decode('ascii')}/"
 
 
-def _parsed(url: str, param: str) -> httpx.URL:
+def _parsed(url: str, param: str, use: Use) -> httpx.URL:
     try:
         target = httpx.URL(url)
         port, host = target.port, target.raw_host
@@ -47,7 +56,8 @@ def _parsed(url: str, param: str) -> httpx.URL:
     if target.scheme not in ("https", "http") or not host or b"%" in host:
         raise _bad(param, "use an https URL with a host")
     if target.userinfo:
-        raise _bad(param, "leave out the user name and password; the signature says who is calling")
+        instead = "; the signature says who is calling" if use is Use.WEBHOOKS else ""
+        raise _bad(param, f"leave out the user name and password{instead}")
     if "#" in url:
         raise _bad(param, "leave out the fragment; it is never sent")
     if port is not None and not 0 < port < 1 << 16:
@@ -55,7 +65,7 @@ def _parsed(url: str, param: str) -> httpx.URL:
     return target
 
 
-def _require_host(target: httpx.URL, allowed: tuple[Network, ...], param: str) -> None:
+def _require_host(target: httpx.URL, allowed: tuple[Network, ...], param: str, use: Use) -> None:
     host = target.raw_host.decode("ascii")
     try:
         spelled = addresses.literal(host)
@@ -63,11 +73,11 @@ def _require_host(target: httpx.URL, allowed: tuple[Network, ...], param: str) -
         raise _bad(param, "the host is neither a name nor an address in its usual spelling") from None
     if spelled is not None:
         if not addresses.permitted(spelled, allowed):
-            raise _bad(param, "the address is not one that webhooks may be sent to")
+            raise _bad(param, f"the address is not one that {use}")
         if target.scheme == "http" and not addresses.listed(spelled, allowed):
             raise _bad(param, "use https; plain http is for networks in TORII_WEBHOOK_ALLOW_NETS alone")
     elif _is_this_machine(host) and not addresses.loopback_listed(allowed):
-        raise _bad(param, "the host is not one that webhooks may be sent to")
+        raise _bad(param, f"the host is not one that {use}")
 
 
 def _is_this_machine(host: str) -> bool:

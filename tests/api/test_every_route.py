@@ -15,10 +15,11 @@ from gateway.tenancy.scopes import Scope
 from service import operations
 from service.described import Operation
 from tests.api.door import ADMIN_TOKEN, GOOD, Door
+from tests.support.editing import picture
 
 GENERATE, READ, MANAGE, ADMIN = Scope.GENERATE, Scope.READ, Scope.MANAGE, Scope.ADMIN
 #: The parts of a path that name something of a team's.
-OWNED = frozenset({"jobId", "batchId", "job", "team", "key", "delivery"})
+OWNED = frozenset({"jobId", "batchId", "uploadId", "job", "team", "key", "delivery"})
 REFUSED = frozenset({401, 403, 404, 405})
 
 
@@ -55,6 +56,11 @@ EXAMPLES: dict[str, Example] = {
     "listBatches": only(READ, GENERATE),
     "getBatch": only(READ, GENERATE),
     "cancelBatch": only(GENERATE),
+    "createUpload": only(GENERATE, url="https://127.0.0.1/cat.png"),  # which it may not fetch, whoever asks
+    "listUploads": only(READ, GENERATE),
+    "getUpload": only(READ, GENERATE),
+    "deleteUpload": only(GENERATE, MANAGE),
+    "getUploadFile": OPEN,  # its signature is its key
     "replayWebhook": only(GENERATE, MANAGE),
     "listModels": OPEN,
     "getModel": OPEN,
@@ -121,8 +127,8 @@ EXAMPLES: dict[str, Example] = {
 
 #: Routes whose good answer has no end.
 ENDLESS = frozenset({"watchJob"})
-#: What is not there to begin with, such as the upstream itself, so that a good caller is told so too.
-ABSENT = frozenset({"adminDeleteBudget", "adminCompareModels"})
+#: What is not there to begin with, such as the upstream itself, or after the first; a good caller is told so too.
+ABSENT = frozenset({"adminDeleteBudget", "adminCompareModels", "deleteUpload"})
 
 
 @dataclass
@@ -160,7 +166,12 @@ class World:
             "token": "none",
             "delivery": await self._delivery(headers),
             "batchId": await self._batch(headers),
+            "uploadId": await self._upload(headers),
         }
+
+    async def _upload(self, headers: dict[str, str]) -> str:
+        made = await self.door.client.post("/api/v1/uploads", headers=headers, files={"file": picture()})
+        return str(made.json()["uploadId"])
 
     async def _batch(self, headers: dict[str, str]) -> str:
         body = {"model": "flux-2-max", "items": [GOOD]}

@@ -49,7 +49,10 @@ def test_every_route_is_described_and_nothing_else() -> None:
 
 
 def _documented(path: str) -> str:
-    return path.replace(":str", "").replace("{name}", "{imageId}.{ext}")
+    plain = path.replace(":str", "")
+    return plain.replace("/images/{name}", "/images/{imageId}.{ext}").replace(
+        "/uploads/{name}", "/uploads/{uploadId}.{ext}"
+    )
 
 
 def test_the_shapes_know_every_state() -> None:

@@ -34,7 +34,13 @@ HARDENED = {
     "RestrictNamespaces": "yes",
     "SystemCallArchitectures": "native",
 }
-GUIDES = ("docs/runbook.md", "docs/production.md", "deploy/README.md")
+GUIDES = (
+    "docs/runbook.md",
+    "docs/production.md",
+    "docs/budgets.md",
+    "docs/webhook-receiver.md",
+    "deploy/README.md",
+)
 COMMAND = re.compile(r"(?<![\w.-])torii ([a-z][^`#\n]*)")
 HADOLINT = Path(sys.executable).with_name("hadolint")
 
@@ -227,12 +233,27 @@ def test_units_give_time_to_end(name: str) -> None:
     assert service["Restart"] == ["always"]
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, "torii-backup"])
 def test_units_are_hardened(name: str) -> None:
     """Each unit runs as a user of its own, without capabilities, on a read-only system."""
     service = service_of(name)
     assert {key: service[key][0] for key in HARDENED} == HARDENED
     assert service["User"] == ["torii"]
+
+
+def test_a_timer_makes_backups() -> None:
+    """Every night, also one that was missed: into the unit's own folder, and old files go after a good one alone."""
+    service = service_of("torii-backup")
+    assert service["Type"] == ["oneshot"]
+    (start,), (after,) = service["ExecStart"], service["ExecStartPost"]
+    command, place = start.removeprefix("/opt/torii/bin/torii ").split()
+    assert command in menu.COMMANDS
+    assert place.removeprefix("/var/lib/") in service["StateDirectory"][0].split()
+    assert after.startswith(f"/usr/bin/find {place} -maxdepth 1 -name torii-*.backup ")
+    timer = unit((DEPLOY / "systemd" / "torii-backup.timer").read_text())
+    assert timer["Timer"]["Persistent"] == ["true"]
+    assert re.fullmatch(r"\*-\*-\* \d\d:\d\d:00 UTC", timer["Timer"]["OnCalendar"][0])
+    assert timer["Install"]["WantedBy"] == ["timers.target"]
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -22,6 +22,8 @@ OFFENCES = (
     ("The emulator imports nothing of ours", "emulator/offence.py", "import gateway.money"),
     ("Nobody imports the emulator", "workers/offence.py", "import emulator"),
     ("litestar only in service", "workers/offence.py", "import litestar"),
+    ("Templates only in the console", "service/offence.py", "import jinja2"),
+    ("Templates only in the console", "gateway/jobs/offence.py", "import markupsafe"),
     ("arq only in workers", "gateway/jobs/offence.py", "import arq"),
     ("httpx only in upstream", "gateway/archive/offence.py", "import httpx"),
     ("obstore only in archive", "gateway/jobs/offence.py", "import obstore"),

@@ -58,10 +58,20 @@ def merge(target: Resource, patch: Resource) -> None:
 
 
 def containers(resources: list[Resource]) -> list[tuple[str, Resource, Resource]]:
-    """Return every container, with the name of what it is in and its pod."""
+    """Return every container, with the name of what it is in and its pod; those that run first come first."""
     found = []
+    for name, template in templates(resources).items():
+        pod = template["spec"]
+        found += [(name, pod, container) for container in (*pod.get("initContainers", ()), *pod["containers"])]
+    return found
+
+
+def templates(resources: list[Resource]) -> dict[str, Resource]:
+    """Return the template of each resource's pods by the resource's name."""
+    found = {}
     for resource in resources:
         if resource["kind"] in ("Deployment", "Job"):
-            pod = resource["spec"]["template"]["spec"]
-            found += [(resource["metadata"]["name"], pod, container) for container in pod["containers"]]
+            found[resource["metadata"]["name"]] = resource["spec"]["template"]
+        if resource["kind"] == "CronJob":
+            found[resource["metadata"]["name"]] = resource["spec"]["jobTemplate"]["spec"]["template"]
     return found

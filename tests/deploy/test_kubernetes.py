@@ -1,8 +1,10 @@
 """What is sent to Kubernetes is valid, runs without rights, and names files, ports, settings and secrets that exist."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ FOLDER = tree.ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("production", "emulator")
 #: The oldest that is still looked after, and the newest that the schemas know.
 VERSIONS = ("1.33", "1.37")
-DOORS = {"service": Purpose.SERVE, "worker": Purpose.WORK, "migrate": Purpose.MIGRATE}
+DOORS = {"service": Purpose.SERVE, "worker": Purpose.WORK, "migrate": Purpose.MIGRATE, "backup": Purpose.STORE}
 COMMANDS = {"torii-service": "serve", "torii-worker": "work"}
 
 
@@ -92,6 +94,9 @@ def test_secrets_are_references(resources: list[kustomize.Resource]) -> None:
     assert "Secret" not in {each["kind"] for each in resources}
     for _, _, container in kustomize.containers(resources):
         for variable in container.get("env", ()):
+            if "value" in variable:
+                assert variable["name"] not in values.variables()
+                continue
             reference = variable["valueFrom"]["secretKeyRef"]
             assert reference["name"] == "torii"
             assert f"{reference['key']}=" in guide, reference["key"]
@@ -123,9 +128,8 @@ def test_pods_have_time_to_end(resources: list[kustomize.Resource]) -> None:
 def test_names_lead_to_each_other(resources: list[kustomize.Resource]) -> None:
     """Autoscalers, budgets, policies, services and the ingress name what is there."""
     components = {
-        each["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
-        for each in resources
-        if each["kind"] in ("Deployment", "Job")
+        template["metadata"]["labels"]["app.kubernetes.io/component"]
+        for template in kustomize.templates(resources).values()
     }
     text = yaml.safe_dump_all(resources)
     assert set(re.findall(r"app.kubernetes.io/component: (\w+)", text)) == components
@@ -147,7 +151,56 @@ def test_images_are_those_of_the_dockerfile(resources: list[kustomize.Resource])
     for _, _, container in kustomize.containers(resources):
         assert container["image"].removeprefix("torii-") in targets
         if "command" not in container:
-            assert set(container.get("args", [COMMANDS[container["image"]]])) <= set(menu.COMMANDS)
+            assert container.get("args", [COMMANDS[container["image"]]])[0] in menu.COMMANDS
+
+
+@pytest.fixture
+def nightly() -> dict[str, kustomize.Resource]:
+    """Give the production overlay's backup: its resources by kind."""
+    resources = kustomize.built(FOLDER / "overlays" / "production")
+    return {each["kind"]: each for each in resources if each["metadata"]["name"].startswith("torii-backup")}
+
+
+def test_a_backup_is_made_every_night(nightly: dict[str, kustomize.Resource]) -> None:
+    """One at a time, into a volume that outlives it, by a pod that the policies know; what is old goes afterwards."""
+    cron = nightly["CronJob"]["spec"]
+    assert (cron["concurrencyPolicy"], cron["timeZone"]) == ("Forbid", "Etc/UTC")
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", cron["schedule"])
+    template = cron["jobTemplate"]["spec"]["template"]
+    assert template["metadata"]["labels"]["app.kubernetes.io/name"] == "torii", "or no policy holds for it"
+    pod = template["spec"]
+    (first,), (second,) = pod["initContainers"], pod["containers"]
+    volume = {each["name"]: each for each in pod["volumes"]}["backups"]
+    claim = nightly["PersistentVolumeClaim"]["metadata"]["name"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
+    command, place = first["args"]
+    assert command == "backup"
+    assert place in {each["mountPath"] for each in first["volumeMounts"] if each["name"] == "backups"}
+    assert place in second["args"][0]
+
+
+def test_old_backups_are_removed(nightly: dict[str, kustomize.Resource], tmp_path: Path) -> None:
+    """Files past their days go; the newest never does, however old it is, and nothing else is touched."""
+    (prune,) = nightly["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    days = next(each["value"] for each in prune["env"] if each["name"] == "BACKUP_DAYS")
+    now = time.time()
+    for name, age in (
+        ("torii-20260101T000000Z.backup", 90),
+        ("torii-20260301T000000Z.backup", int(days) + 1),
+        ("notes", 90),
+    ):
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (now - age * 86400,) * 2)
+
+    def pruned() -> list[str]:
+        script = prune["args"][0].replace("/backups", str(tmp_path))
+        command = [sys.executable, *prune["command"][1:], script]
+        subprocess.run(command, env={"BACKUP_DAYS": days}, check=True, timeout=30, capture_output=True)
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    assert pruned() == ["notes", "torii-20260301T000000Z.backup"]
+    (tmp_path / "torii-20260320T000000Z.backup").write_text("x")
+    assert pruned() == ["notes", "torii-20260320T000000Z.backup"]
 
 
 def test_patches_are_merged_as_kubernetes_does() -> None:

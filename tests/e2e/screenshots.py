@@ -3,6 +3,8 @@
 A gateway is started with the emulated upstream, teams order from it, a submission is left in doubt, webhooks are taken
 and refused; then Chromium looks at each page, at the width of a desk and of a phone. What the ledger has of some jobs
 is moved some days back, so that a plot has more than one day. Tests nothing.
+
+With names of pictures (``make screenshots ARGS="batch cache"``) it takes those alone, and leaves the others alone.
 """
 
 import asyncio
@@ -54,15 +56,19 @@ OF_TEAM: Final = (
     ("playground", "/console/playground"),
     ("gallery", "/console/gallery"),
     ("jobs", "/console/jobs"),
+    ("batches", "/console/batches"),
     ("usage", "/console/usage"),
     ("keys", "/console/keys"),
     ("webhooks", "/console/webhooks"),
+    ("cache", "/console/cache"),
 )
 OF_OPERATOR: Final = (
     ("installation", "/console"),
     ("teams", "/console/teams"),
     ("team", "/console/teams/atelier"),
     ("budgets", "/console/budgets"),
+    ("ledger", "/console/ledger"),
+    ("caches", "/console/caches"),
     ("queue", "/console/queue"),
     ("unknown", "/console/unknown"),
     ("upstream", "/console/upstream"),
@@ -79,18 +85,20 @@ class Stage:
     key: str
     job: str
     delivery: str
+    batch: str
 
 
-async def main() -> None:
-    """Play, and take the pictures."""
+async def main(names: frozenset[str]) -> None:
+    """Play, and take the pictures of those names, or of every page."""
     program = Chromium()
     with tempfile.TemporaryDirectory(prefix="torii-screenshots-") as folder:
         async with _gateway(Path(folder)) as stage, program.launched() as browser:
-            shutil.rmtree(FOLDER, ignore_errors=True)
-            FOLDER.mkdir(parents=True)
+            if not names:
+                shutil.rmtree(FOLDER, ignore_errors=True)
+            FOLDER.mkdir(parents=True, exist_ok=True)
             for theme in THEMES:
                 for width in WIDTHS:
-                    await _look(browser, stage, theme, width)
+                    await _look(browser, stage, theme, width, names)
     size = sum(file.stat().st_size for file in FOLDER.iterdir())
     sys.stdout.write(f"{len(list(FOLDER.iterdir()))} pictures, {size / 1e6:.1f} MB, in {FOLDER}\n")
 
@@ -144,6 +152,7 @@ async def _play(said: dict[str, Any], emulator: EmulatorProcess, receiver: Recei
         others = [await _order(said["url"], keys[team], *ORDERS[at]) for at, team in enumerate(("newsroom", "shop"))]
         for job in (*jobs, *others):
             await _ended(admin, job)
+        made = await _batch(said["url"], keys["atelier"])
         await _move_back(folder, jobs)
         # Its list of jobs would be evidence, and end the doubt before anybody sees it.
         emulator.switch(submit_fault="cut_after", list_fault={"kind": "status", "status": 500})
@@ -154,18 +163,25 @@ async def _play(said: dict[str, Any], emulator: EmulatorProcess, receiver: Recei
         for _ in range(3):
             await _order(said["url"], keys["shop"], "A product on white, soft shadow", "1:1")
         told = await _seen(admin, "/deliveries?state=delivered", "deliveries")
-        return Stage(said["url"], said["adminToken"], keys["atelier"], jobs[0], told[0]["id"])
+        return Stage(said["url"], said["adminToken"], keys["atelier"], jobs[0], told[0]["id"], made)
 
 
-async def _look(browser: Browser, stage: Stage, theme: str, width: int) -> None:
+async def _look(browser: Browser, stage: Stage, theme: str, width: int, names: frozenset[str]) -> None:
     height = 900 if width > 760 else 844
     async with chromium.window(browser, stage.url, width=width, height=height, theme=theme) as opened:
         page = opened.page
-        await page.goto("/console/sign-in")
-        await _picture(page, "sign-in", theme, width)
+        if not names or "sign-in" in names:
+            await page.goto("/console/sign-in")
+            await _picture(page, "sign-in", theme, width)
         await chromium.sign_in(page, stage.key)
-        details = (("job", f"/console/jobs/{stage.job}"), ("delivery", f"/console/webhooks/{stage.delivery}"))
+        details = (
+            ("job", f"/console/jobs/{stage.job}"),
+            ("batch", f"/console/batches/{stage.batch}"),
+            ("delivery", f"/console/webhooks/{stage.delivery}"),
+        )
         for name, path in (*OF_TEAM, *details):
+            if names and name not in names:
+                continue
             await page.goto(path)
             if name == "playground":
                 await _generate(page)
@@ -173,6 +189,8 @@ async def _look(browser: Browser, stage: Stage, theme: str, width: int) -> None:
         await page.context.clear_cookies()
         await chromium.sign_in(page, stage.admin_token)
         for name, path in OF_OPERATOR:
+            if names and name not in names:
+                continue
             await page.goto(path)
             await _picture(page, name, theme, width)
 
@@ -214,6 +232,24 @@ async def _order(url: str, key: str, prompt: str, ratio: str) -> str:
         return str(answered.json()["jobId"])
 
 
+async def _batch(url: str, key: str) -> str:
+    """Order all of them together, and have most of them done."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        items = [{"prompt": prompt, "aspect_ratio": ratio} for prompt, ratio in ORDERS]
+        body = {"model": "flux-2-max", "items": items, "concurrency": 3, "torii": {"metadata": {"campaign": "winter"}}}
+        answered = await client.post("/api/v1/batches", json=body, headers=headers)
+        answered.raise_for_status()
+        batch: str = answered.json()["batchId"]
+
+        async def most() -> bool:
+            found = (await client.get(f"/api/v1/batches/{batch}", headers=headers)).json()
+            return bool(found["counts"]["completed"] >= len(items) - 2)
+
+        await wait.until(most, timeout_s=90, what="most of the batch is done", every_s=0.3)
+    return batch
+
+
 async def _ended(admin: httpx.AsyncClient, job_id: str) -> None:
     async def over() -> bool:
         return (await _ask(admin, "GET", f"/jobs/{job_id}"))["state"] in ("completed", "failed")
@@ -244,4 +280,4 @@ async def _move_back(folder: Path, jobs: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(frozenset(sys.argv[1:])))

@@ -1,6 +1,8 @@
 """The shared connection to Redis: many at once, faults, silence, and what becomes of those who wait."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -8,6 +10,7 @@ from redis import exceptions
 
 from gateway.storage import valkey
 from gateway.storage.lane import Lane, Script
+from tests.support import ports
 from tests.support.valkey import Valkey
 from tests.support.wire import Wire
 
@@ -69,6 +72,39 @@ async def test_what_is_to_be_done_once_is_not_asked_twice(own_valkey: Valkey) ->
             wire.heal()
             await made.close()
             assert int(await redis.get("counted")) == 1
+
+
+async def test_whoever_never_greets_holds_nobody_up(own_valkey: Valkey) -> None:
+    """A server that takes the connection and says nothing is given up in time, and once it speaks the lane goes on."""
+    with Wire(own_valkey.port) as wire:
+        wire.behave(stalled=True)
+        async with valkey.open(f"redis://{wire.address}/0") as redis:
+            made = Lane(redis.connection_pool, connect_within_s=0.2)
+            told = await asyncio.wait_for(
+                asyncio.gather(*(made.ask("PING") for _ in range(20)), return_exceptions=True), timeout=5
+            )
+            assert [type(each) for each in told] == [exceptions.ConnectionError] * 20
+            wire.heal()
+            assert await made.ask("ECHO", "mine") == b"mine"
+            await made.close()
+
+
+async def test_by_default_the_greeting_is_bounded() -> None:
+    """A socket on which nobody ever answers costs who asks two connections' time, first and second, and no more."""
+    with socket.create_server((ports.LOOPBACK, 0)) as deaf:
+        async with valkey.open(f"redis://{ports.LOOPBACK}:{deaf.getsockname()[1]}/0") as redis:
+            made = Lane(redis.connection_pool)
+            begun = time.monotonic()
+            with pytest.raises(exceptions.ConnectionError):
+                await asyncio.wait_for(made.ask("PING"), timeout=10)
+            assert valkey.CONNECT_TIMEOUT_S <= time.monotonic() - begun < 3 * valkey.CONNECT_TIMEOUT_S
+            await made.close()
+
+
+async def test_words_are_written_as_redis_reads_them(lane: Lane) -> None:
+    """Texts beyond ASCII, empty ones, bytes with line ends and numbers arrive as they were given."""
+    script = Script("return ARGV")
+    assert await lane.run(script, ["key"], ["é", "", b"a\r\nb\x00", 7]) == ["é".encode(), b"", b"a\r\nb\x00", b"7"]
 
 
 async def test_without_redis_everyone_is_told(lane: Lane, own_valkey: Valkey) -> None:

@@ -72,8 +72,8 @@ class Household:
 
 
 @contextmanager
-def household(folder: Path) -> Iterator[Household]:
-    """Start one in that folder, and end it."""
+def household(folder: Path, **more: str) -> Iterator[Household]:
+    """Start one in that folder, with more settings, and end it."""
     port = ports.free_one()
     with EmulatorProcess(time_scale=0.01) as emulator, Crooked(port) as crooked:
         settings = {
@@ -85,6 +85,7 @@ def household(folder: Path) -> Iterator[Household]:
             "TORII_WORKER_METRICS_PORT": "0",
             # Links lead through the server that errs, so that downloads may go wrong too.
             "TORII_PUBLIC_URL": crooked.url,
+            **more,
         }
         with Process([TORII, "up", "--json"], folder=folder, environment=settings, name="up") as process:
             process.wait_ready('"key"', _STARTS_WITHIN_S)

@@ -104,3 +104,14 @@ def test_only_plain_names_are_signed(image: str, extension: str) -> None:
     """An id that would need escaping in a URL is a mistake of ours."""
     with pytest.raises(ValueError, match="not a picture"):
         links.sign(BASE, RING[0], image, extension, NOW, 60)
+
+
+def test_a_link_of_an_upload_is_no_link_of_a_picture() -> None:
+    """Links of uploads have a path and a signature of their own: neither kind is good for the other."""
+    url, _ = links.sign(BASE, RING[0], "upload_1", "png", NOW, 60, folder=links.UPLOADS)
+    assert url.startswith(f"{BASE}/uploads/upload_1.png?exp=")
+    links.verify(RING, *parts(url), NOW, folder=links.UPLOADS)
+    with pytest.raises(errors.BadLink):
+        links.verify(RING, *parts(url), NOW)
+    with pytest.raises(errors.BadLink):
+        links.verify(RING, *parts(links.sign(BASE, RING[0], "upload_1", "png", NOW, 60)[0]), NOW, folder=links.UPLOADS)

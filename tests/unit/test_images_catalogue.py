@@ -186,6 +186,10 @@ def test_reference_images_are_a_parameter_once_named(tmp_path: Path) -> None:
     assert (model.parameters[-1].name, model.parameters[-1].type) == ("input_images", "images")
     assert model.parameters[-1].maximum == 8
     assert model.reference_micros == 2_000_000
+    assert (model.references, model.reference_megapixels) == ("input_images", None)
+    bounded = catalogue.load(written(tmp_path, PRO + REFERENCES + "megapixels = 4\n")).model("flux-2-pro")
+    assert bounded.reference_megapixels == 4
+    assert bounded.version == model.version
 
 
 def test_the_version_is_stable_over_spelling_and_changes_with_the_parameters(tmp_path: Path) -> None:
@@ -304,6 +308,9 @@ def test_a_mistake_in_an_enum_is_named(tmp_path: Path, enum: str, default: str, 
         ('"input_images"', '"seed"', "flux-2-pro: reference_images.parameter: seed stands in the table already"),
         ('"input_images"', '"webhook_url"', "flux-2-pro: reference_images.parameter"),
         ("maximum = 8", "maximum = 0", "flux-2-pro: reference_images.maximum"),
+        ("maximum = 8", "maximum = 8\nsingle = true", "flux-2-pro: reference_images.maximum"),
+        ("maximum = 8", "maximum = 8\nmegapixels = 0", "flux-2-pro: reference_images.megapixels"),
+        ("maximum = 8", "maximum = 8\nmegapixels = inf", "flux-2-pro: reference_images.megapixels"),
         ('credits = "2"', 'credits = "-2"', "flux-2-pro: reference_images: credits"),
         ('credits = "2"', "", "`credits`"),
     ],

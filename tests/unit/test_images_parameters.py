@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.images import catalogue, parameters, schema
-from gateway.images.model import Model, Parameter
+from gateway.images.model import Model, Parameter, references
+from gateway.images.model import with_references as put_references
 
 MODEL = catalogue.load().model("flux-2-max")
 NAMES = [parameter.name for parameter in MODEL.parameters]
@@ -51,11 +52,11 @@ def refusal(body: Mapping[str, object]) -> errors.InvalidRequest | None:
     return None
 
 
-def with_references(folder: Path) -> Model:
-    """A model with reference images switched on, at most two."""
+def with_references(folder: Path, maximum: int = 2, more: str = "") -> Model:
+    """A model with reference images switched on."""
     path = folder / "models.toml"
     path.write_text(
-        """
+        f"""
 [[model]]
 api_id = "edit-1"
 name = "Edit"
@@ -66,15 +67,16 @@ typical_s = 44
 parameters = "flux-2"
 
 [model.prices]
-"0.5 MP" = { credits = "2" }
-"1 MP" = { credits = "2" }
-"2 MP" = { credits = "4" }
-"4 MP" = { credits = "8" }
+"0.5 MP" = {{ credits = "2" }}
+"1 MP" = {{ credits = "2" }}
+"2 MP" = {{ credits = "4" }}
+"4 MP" = {{ credits = "8" }}
 
 [model.reference_images]
 parameter = "input_images"
-maximum = 2
+maximum = {maximum}
 credits = "2"
+{more}
 """,
         encoding="utf-8",
     )
@@ -288,13 +290,53 @@ def test_reference_images_are_accepted_once_the_model_names_them(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "value", ["https://example.org/a.png", [], ["a", "b", "c"], [1], [""], ["\0"], ["x" * 2_084], {}]
+    ("value", "param"),
+    [
+        ("https://example.org/a.png", "input_images"),
+        ([], "input_images"),
+        (["a", "b", "c"], "input_images"),
+        ({}, "input_images"),
+        (None, "input_images"),
+        ([1], "input_images[0]"),
+        (["a", ""], "input_images[1]"),
+        (["\0"], "input_images[0]"),
+        (["a", "x" * 2_084], "input_images[1]"),
+    ],
 )
-def test_wrong_reference_images_are_refused(tmp_path: Path, value: object) -> None:
-    """Reference images are a list of one to as many texts as the model takes."""
+def test_wrong_reference_images_are_refused(tmp_path: Path, value: object, param: str) -> None:
+    """Reference images are a list of one to as many texts as the model takes; a wrong one is named by its place."""
     with pytest.raises(errors.InvalidParameter) as caught:
         parameters.canonical(with_references(tmp_path), {"prompt": "a", "input_images": value})
-    assert caught.value.param == "input_images"
+    assert caught.value.param == param
+    assert param in caught.value.message
+
+
+def test_a_model_that_starts_from_one_picture_takes_no_list(tmp_path: Path) -> None:
+    """Where the catalogue says that the parameter is single, it is a text, and may be required."""
+    model = with_references(tmp_path, maximum=1, more="single = true\nrequired = true")
+    accepted = parameters.canonical(model, {"prompt": "a", "input_images": "upload_1"})
+    assert parameters.canonical(model, accepted) == accepted
+    assert references(model, accepted) == [("input_images", "upload_1")]
+    for body in ({"prompt": "a", "input_images": ["upload_1"]}, {"prompt": "a"}):
+        with pytest.raises(errors.InvalidRequest) as caught:
+            parameters.canonical(model, body)
+        assert caught.value.param == "input_images"
+
+
+def test_reference_images_are_told_one_by_one(tmp_path: Path) -> None:
+    """Each picture is named by its place, and another text can be put there; the parameters stay as they were."""
+    model = with_references(tmp_path)
+    accepted = parameters.canonical(model, {"prompt": "a", "input_images": ["upload_1", "https://example.org/a.png"]})
+    assert references(model, accepted) == [
+        ("input_images[0]", "upload_1"),
+        ("input_images[1]", "https://example.org/a.png"),
+    ]
+    linked = put_references(model, accepted, {"upload_1": "https://torii.example/1"})
+    assert linked["input_images"] == ["https://torii.example/1", "https://example.org/a.png"]
+    assert accepted["input_images"] == ["upload_1", "https://example.org/a.png"]
+    none = parameters.canonical(model, {"prompt": "a"})
+    assert references(model, none) == []
+    assert put_references(model, none, {"upload_1": "x"}) == none
 
 
 def test_a_misspelt_reference_parameter_is_suggested(tmp_path: Path) -> None:

@@ -71,7 +71,9 @@ def test_nothing_else_moves_the_price(model: Model, output_format: str, seed: in
 def test_reference_images_raise_the_hold_and_make_it_a_bound() -> None:
     """Each reference image adds its bound to each picture, and the sum is no firm price."""
     references = Parameter(name="images", type="images", description="", minimum=1, maximum=8)
-    model = dataclasses.replace(MAX, parameters=(*MAX.parameters, references), reference_micros=1_000_000)
+    model = dataclasses.replace(
+        MAX, parameters=(*MAX.parameters, references), references="images", reference_micros=1_000_000
+    )
     with_two = parameters.canonical(model, {"prompt": "a", "num_outputs": 3, "images": ["a", "b"]})
     assert price.hold(model, with_two) == 3 * 4_000_000
     assert not price.firm(model, with_two)

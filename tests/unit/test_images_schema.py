@@ -87,12 +87,25 @@ def test_a_detailed_card_adds_parameters_schema_and_prices() -> None:
 def test_reference_images_show_as_image_to_image() -> None:
     """A model with reference images switched on says image-to-image and shows a list of texts."""
     references = Parameter(name="images", type="images", description="", minimum=1, maximum=8)
-    model = dataclasses.replace(MAX, parameters=(*MAX.parameters, references))
+    model = dataclasses.replace(MAX, parameters=(*MAX.parameters, references), references="images")
     detailed = schema.card(model, detailed=True)
     assert detailed["capabilities"] == ["text-to-image", "image-to-image"]
     assert detailed["parameters"][-1]["type"] == "array"
     described = detailed["requestSchema"]["properties"]["images"]
     assert (described["type"], described["minItems"], described["maxItems"]) == ("array", 1, 8)
+    assert detailed["referenceImages"] == {"parameter": "images", "list": True, "maximum": 8, "creditCost": 0}
+    assert "referenceImages" not in schema.card(MAX, detailed=True)
+    jsonschema.Draft202012Validator.check_schema(detailed["requestSchema"])
+
+
+def test_one_reference_image_shows_as_a_text() -> None:
+    """Where a model starts from one picture and takes no list, its parameter is a string."""
+    reference = Parameter(name="image_url", type="image", description="")
+    model = dataclasses.replace(MAX, parameters=(*MAX.parameters, reference), references="image_url")
+    detailed = schema.card(model, detailed=True)
+    assert detailed["parameters"][-1]["type"] == "string"
+    assert detailed["requestSchema"]["properties"]["image_url"]["type"] == "string"
+    assert detailed["referenceImages"] == {"parameter": "image_url", "list": False, "maximum": 1, "creditCost": 0}
     jsonschema.Draft202012Validator.check_schema(detailed["requestSchema"])
 
 

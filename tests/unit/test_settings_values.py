@@ -57,6 +57,7 @@ def test_defaults() -> None:
     assert (settings.image_url_ttl_s, settings.unknown_wait_s) == (86_400, 60)
     assert settings.log_prompts is False
     assert settings.catalogue is None
+    assert (settings.upload_ttl_s, settings.upload_team_mib) == (30 * 86_400, 2048)
 
 
 def test_fields_are_named_after_their_variables() -> None:

@@ -107,3 +107,13 @@ def test_any_text_is_taken_or_refused(text: str) -> None:
         with contextlib.suppress(errors.InvalidParameter):
             kept = urls.check(url, LOOPBACK, param="u")
         assert kept == url
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_a_picture_is_held_to_the_same_rules(url: str) -> None:
+    """What may not be called for a webhook is not fetched for a picture either, and no word is said of webhooks."""
+    with pytest.raises(errors.InvalidParameter) as caught:
+        urls.check(url, (), param="images[0]", use=urls.Use.PICTURES)
+    assert caught.value.param == "images[0]"
+    assert "webhooks may" not in caught.value.message
+    assert "signature" not in caught.value.message
