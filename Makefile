@@ -26,13 +26,14 @@ test: $(DEV_STAMP)  ## set up, start the real servers the suite needs, run all t
 	@tests/support/install-servers
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-check: $(DEV_STAMP)  ## lint, types, import rules, formatting, the Dockerfile and the compose file
+check: $(DEV_STAMP)  ## lint, types, import rules, formatting, and the schemas of Dockerfile, compose and Kubernetes files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint --no-color deploy/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yml
+	$(BIN)/pytest -q -n 0 tests/deploy/test_kubernetes.py -k valid
 
 format: $(DEV_STAMP)  ## rewrite the code in the house's format
 	$(BIN)/ruff check --fix .
