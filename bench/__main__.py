@@ -33,8 +33,8 @@ MEASUREMENTS: Final[Mapping[str, Measure]] = MappingProxyType(
         peers.NAME: peers.measure,
     }
 )
-#: What a run does that names nothing: some 15 minutes. The others take that long each, or a machine of their own.
-USUAL: Final = (hits.NAME, accept.NAME, reads.NAME, peers.NAME, coldstart.NAME, lag.NAME)
+#: What a run does that names nothing: some 20 minutes. The others take that long each, or a machine of their own.
+USUAL: Final = (hits.NAME, accept.NAME, reads.NAME, peers.NAME, waiters.NAME, coldstart.NAME, lag.NAME)
 #: What can go wrong with servers and processes: the rest is still measured.
 _FAILURES: Final = (UnavailableError, AssertionError, RuntimeError, OSError, TimeoutError, LookupError)
 

@@ -66,7 +66,7 @@ async def test_a_front_door_dies_between_a_join_and_its_answer(
 ) -> None:
     """What was committed is a whole follower: the same key finds it by another door, and it ends with its leader."""
     leader = await crowd.ask(rig)
-    (tmp_path / "doomed.order").write_text("accept._write:after-commit\t1")
+    (tmp_path / "doomed.order").write_text("accept._commit:after-commit\t1")
     run, headers = f"/api/v1/models/{MODEL}/run", {"Authorization": f"Bearer {rig.key_text}", "Idempotency-Key": "k-1"}
     doomed_at, other_at = (f"http://127.0.0.1:{port}" for port in ports.free(2))
     own = {**environ, mortal.FOLDER: str(tmp_path), mortal.NAME: "doomed", "TORII_PORT": doomed_at.rpartition(":")[2]}

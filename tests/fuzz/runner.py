@@ -23,6 +23,8 @@ UNSAID: Final[Mapping[str, str]] = MappingProxyType(
     {
         "runModel": "a body of one model is sent to another; metadata may not hold U+0000, nor be longer than so much",
         "quoteModel": "as runModel",
+        "createUpload": "a URL's host is looked up, and what it answers is looked at",
+        "listUploads": "a cursor is one that an earlier page gave",
         "adminCreateTeam": "limits depend on their kind; soft is at most limit; a policy is checked by the house",
         "adminChangeTeam": "as adminCreateTeam; to JSON Schema 5.0 is an integer",
         "adminPutPolicy": "a policy is checked by the house",
