@@ -18,6 +18,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from gateway.images import anatomy
+
 #: Eight times the largest picture that is sold (4 MP); decoded, it takes 128 MiB.
 MAX_PIXELS = 32 * 1024 * 1024
 
@@ -50,6 +52,7 @@ class _Form:
     decoder: type[ImageFile.ImageFile]
     begins: re.Pattern[bytes]
     ends: Callable[[bytes], bool]
+    crowded: Callable[[bytes], bool]
 
 
 def extension(content_type: str) -> str | None:
@@ -57,10 +60,16 @@ def extension(content_type: str) -> str | None:
     return next((form.extension for form in _FORMS if form.content_type == content_type), None)
 
 
+def kind(data: bytes) -> str | None:
+    """The type that the bytes begin like, none for one that is not known; nothing is decoded."""
+    return next((form.content_type for form in _FORMS if form.begins.match(data)), None)
+
+
 def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture that these bytes are: PNG, JPEG, WebP, GIF or AVIF, whole and decodable.
 
-    Raises ``NotAPicture`` with a short reason, for a picture of more than ``max_pixels`` before it is decoded.
+    Raises ``NotAPicture`` with a short reason, for a picture of more than ``max_pixels``, or of more parts than any
+    encoder makes, before it is decoded.
     """
     form = _form(data)
     with _decoding(form):
@@ -89,6 +98,8 @@ def _form(data: bytes) -> _Form:
         raise NotAPicture("no known type of picture" if data else "empty")
     if not form.ends(data):
         raise NotAPicture(f"{form.extension}: truncated")
+    if form.crowded(data):
+        raise NotAPicture(f"{form.extension}: has too many parts")
     return form
 
 
@@ -134,13 +145,17 @@ def _whatever(_data: bytes) -> bool:
     return True
 
 
+def _never(_data: bytes) -> bool:
+    return False
+
+
 # What must stand at the end is asked only where decoding was seen to miss the loss of the last bytes.
 _FORMS = (
-    _Form("image/png", "png", PngImageFile, re.compile(rb"\x89PNG\r\n\x1a\n"), _whole_png),
-    _Form("image/jpeg", "jpg", JpegImageFile, re.compile(rb"\xff\xd8\xff"), _whatever),
-    _Form("image/webp", "webp", WebPImageFile, re.compile(rb"RIFF....WEBP", re.DOTALL), _whole_riff),
-    _Form("image/gif", "gif", GifImageFile, re.compile(rb"GIF8[79]a"), _whole_gif),
-    _Form("image/avif", "avif", AvifImageFile, re.compile(rb"....ftyp(avif|avis|mif1)", re.DOTALL), _whatever),
+    _Form("image/png", "png", PngImageFile, re.compile(rb"\x89PNG\r\n\x1a\n"), _whole_png, anatomy.crowded_png),
+    _Form("image/jpeg", "jpg", JpegImageFile, re.compile(rb"\xff\xd8\xff"), _whatever, anatomy.crowded_jpeg),
+    _Form("image/webp", "webp", WebPImageFile, re.compile(rb"RIFF....WEBP", re.DOTALL), _whole_riff, _never),
+    _Form("image/gif", "gif", GifImageFile, re.compile(rb"GIF8[79]a"), _whole_gif, _never),
+    _Form("image/avif", "avif", AvifImageFile, re.compile(rb"....ftyp(avif|avis|mif1)", re.DOTALL), _whatever, _never),
 )
 
 #: What the archive calls pictures of those types.

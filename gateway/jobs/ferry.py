@@ -4,12 +4,14 @@ While one crossing is under way those that come meanwhile gather for the next, s
 and not one each. Whoever comes alone goes at once.
 
 No end depends on another's. What a crossing leaves behind goes with the next one; when a crossing is refused as a
-whole, each of it goes by itself. A store that fails is told to all who wait: they would only learn the same later.
+whole, each of it goes by itself. A store that fails once is told to those it failed; one that fails again, or fails
+slowly, to all who wait: they would only learn the same later.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
@@ -22,6 +24,8 @@ from gateway import errors
 AT_ONCE: Final = 64
 #: The last crossings may take so long when the process ends.
 LAST_WITHIN_S: Final = 5.0
+#: A store that takes longer to fail is not tried again by those who wait.
+FAILS_WITHIN_S: Final = 1.0
 
 _Load = TypeVar("_Load")
 _End = TypeVar("_End")
@@ -85,30 +89,50 @@ class Ferry:
     async def _serve(self, way: Hashable, landing: _Landing) -> None:
         aboard: list[_Fare] = []
         cause: BaseException | None = None
+        hopeful = True
         try:
             while landing.waiting:
-                aboard = []
-                while landing.waiting and len(aboard) < self._at_once:
-                    fare = landing.waiting.popleft()
-                    if not fare.end.done():
-                        aboard.append(fare)
-                if aboard:
+                aboard = self._boarded(landing)
+                since_s = time.monotonic()
+                try:
                     left = await _over(landing.cross, aboard)
                     landing.waiting.extendleft(reversed(left))
+                    hopeful = True
+                except errors.StoreUnavailable as error:
+                    if not hopeful or time.monotonic() - since_s > FAILS_WITHIN_S:
+                        raise
+                    # One connection may have been lost, and the next crossing has another.
+                    hopeful = False
+                    _unknown(aboard, error.__cause__)
         except errors.StoreUnavailable as error:
             cause = error.__cause__
         finally:
             # Nothing is awaited between the last look at the line and this: whoever comes now finds a new landing.
             del self._landings[way]
-            for fare in (*aboard, *landing.waiting):
-                # An error of its own for each: one that is raised in many places would gather their traces.
-                refusal = errors.StoreUnavailable()
-                refusal.__cause__ = cause
-                _end(fare, refusal)
+            _unknown((*aboard, *landing.waiting), cause)
+
+    def _boarded(self, landing: _Landing) -> list[_Fare]:
+        """Those of the line who still wait, as many as go at once."""
+        aboard: list[_Fare] = []
+        while landing.waiting and len(aboard) < self._at_once:
+            fare = landing.waiting.popleft()
+            if not fare.end.done():
+                aboard.append(fare)
+        return aboard
+
+
+def _unknown(fares: Iterable[_Fare], cause: BaseException | None) -> None:
+    """Tell each that nobody knows, by an error of its own: one that is raised in many places would gather traces."""
+    for fare in fares:
+        refusal = errors.StoreUnavailable()
+        refusal.__cause__ = cause
+        _end(fare, refusal)
 
 
 async def _over(cross: Cross[Any, Any], aboard: Sequence[_Fare]) -> Sequence[_Fare]:
     """Carry them; those that are left behind. Raises ``StoreUnavailable``, when those without an end know nothing."""
+    if not aboard:
+        return ()
     try:
         ends = await cross([fare.load for fare in aboard])
     except errors.StoreUnavailable:

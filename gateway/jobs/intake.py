@@ -183,16 +183,15 @@ class Intake:
     async def _inspected(self, data: bytes, param: str) -> Picture:
         if not data:
             raise errors.InvalidParameter(f"{param}: it is empty", param=param)
+        kind = picture.kind(data)
+        if kind is not None and kind not in TYPES:
+            # Before any decoder sees it: each is one more that hostile bytes could be made for.
+            raise errors.InvalidParameter(f"{param}: must be one of {', '.join(TYPES)}, not {kind}", param=param)
         try:
             async with self._decoding:
-                found = await asyncio.to_thread(picture.inspect, data)
+                return await asyncio.to_thread(picture.inspect, data)
         except picture.NotAPicture as wrong:
             raise errors.InvalidParameter(f"{param}: not a whole picture: {wrong.reason}", param=param) from None
-        if found.content_type not in TYPES:
-            raise errors.InvalidParameter(
-                f"{param}: must be one of {', '.join(TYPES)}, not {found.content_type}", param=param
-            )
-        return found
 
     async def _twin(self, team_id: str, found: Picture) -> Upload | None:
         """An upload of the same bytes by the same team, whose object is there."""
@@ -226,14 +225,21 @@ class Intake:
     async def _written(self, made: Upload, asked: Ticket | None, abandoned_id: str) -> Taken:
         try:
             async with self._database.write() as tx:
-                await self._require_room(tx, made)
-                rescued = await tx.execute(_erasure.delete().where(_erasure.c.id == abandoned_id))
-                if not rescued.rowcount:
-                    # This process stood still for so long that the object was swept away.
-                    raise errors.ArchiveUnavailable
-                await _insert(tx, made, asked)
+                untouched = (_erasure.c.id == abandoned_id, _erasure.c.tries == 0)
+                rescued = (await tx.execute(_erasure.delete().where(*untouched))).rowcount > 0
+                if rescued:
+                    await self._require_room(tx, made)
+                    await _insert(tx, made, asked)
+                else:
+                    # This process stood still for so long that a sweep has deleted the object, or is about to. It may
+                    # have done so before the object was there.
+                    now = self._clock.now()
+                    again = uploads.erasure(made, Cause.REQUEST, now, due_at=now)
+                    await tx.execute(_erasure.insert().values(**again, done_at=now))
         except sa.exc.IntegrityError:
             return await self._quicker(made, asked)
+        if not rescued:
+            raise errors.ArchiveUnavailable
         return Taken(made)
 
     async def _quicker(self, made: Upload, asked: Ticket | None) -> Taken:

@@ -41,7 +41,8 @@ async def submit(shop: Shop) -> None:
         # What cannot be sent any more ends here, and leaves the token to the next.
         if taken is None or await _sent(shop, *taken):
             return
-        taken = await shop.turnstiles.submit.through(partial(_claim, shop))
+        # Who looked in vain meanwhile may have had no token.
+        taken = await shop.turnstiles.submit.through(partial(_claim, shop), regardless=True)
     await shop.queue.submit()
 
 
@@ -107,8 +108,11 @@ async def _lent(shop: Shop, job: Job, model: Model) -> Mapping[str, str] | None:
 
 
 async def _objection(shop: Shop, job: Job, model: Model) -> tuple[Failure, str] | None:
-    """The last look at the price: what speaks against sending the job, as its failure and its words."""
+    """The last look at model and price: what speaks against sending the job, as its failure and its words."""
     what = f"{job.model} at {job.resolution}"
+    if strangers := [name for name in job.parameters if model.parameter(name) is None]:
+        # Without it the upstream would make, and charge, something else than was ordered, and the cache would keep it.
+        return Failure.MODEL_WITHDRAWN, f"{job.model} does not take {strangers[0]} any more"
     try:
         async with shop.database.read() as connection:
             price_micros = await pricing.hold_micros(connection, model, job.parameters)

@@ -21,11 +21,14 @@ class Turnstile:
     _begun: int = 0
     _in_vain: int = 0
 
-    async def through(self, look: Callable[[], Awaitable[Found | None]]) -> Found | None:
-        """What ``look`` finds when its turn comes; none, and no look, when one begun since we came found nothing."""
+    async def through(self, look: Callable[[], Awaitable[Found | None]], *, regardless: bool = False) -> Found | None:
+        """What ``look`` finds when its turn comes; none, and no look, when one begun since we came found nothing.
+
+        ``regardless`` of what others find looks who may take what they may not, such as with the budget in hand.
+        """
         before = self._begun
         async with self._gate:
-            if self._in_vain > before:
+            if self._in_vain > before and not regardless:
                 return None
             self._begun += 1
             number = self._begun

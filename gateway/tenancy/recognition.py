@@ -227,8 +227,12 @@ class Recogniser:
         found = self._remembered(key_id, now_s)
         if found is not None or self._unknown.get(key_id, now_s):
             return found
-        # Whoever asks for the same key meanwhile gets the same answer, be it that the store gave none.
-        return await asyncio.shield(self._question(key_id))
+        # Whoever asks for the same key meanwhile gets the same answer, be it that the store gave none. A question that
+        # was long under way when they came may tell what is too old to be believed; the next one does not.
+        found = await asyncio.shield(self._question(key_id))
+        if found is not None and now_s - found.asked_s >= KNOWN_FOR_S:
+            found = await asyncio.shield(self._question(key_id))
+        return found
 
     def _question(self, key_id: str) -> "asyncio.Task[_Found | None]":
         task = self._asking.get(key_id)

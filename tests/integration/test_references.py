@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from gateway import errors
+from gateway.images.catalogue import Catalogue
+from gateway.images.model import Parameter
 from gateway.jobs import accept, batching, desk, gate, quote, submission
 from gateway.jobs.states import UNCHARGED, Failure, State
 from gateway.reuse.directives import Handling
@@ -118,6 +120,13 @@ async def test_an_upstream_that_cannot_fetch(studio: Studio) -> None:
     assert await studio.rig.balance() == (0, 0)
 
 
+@pytest.mark.parametrize("begins", [b"GIF89a", b"\0\0\0\x20ftypavif"])
+async def test_other_types_meet_no_decoder(studio: Studio, begins: bytes) -> None:
+    """What is no type of upload is refused by its first bytes, before anything reads on."""
+    with pytest.raises(errors.InvalidParameter, match="must be one of image/png"):
+        await studio.bring(begins + b" and nothing that a decoder could take")
+
+
 async def test_wrong_references_are_named(studio: Studio) -> None:
     """An upload that is no upload of the team's, is over its time or too large, and a bad URL: each by its place."""
     foreign = await studio.bring(caller=await studio.other())
@@ -173,6 +182,23 @@ async def test_without_an_address_uploads_are_no_use(studio: Studio) -> None:
     assert (ended.error_code, await rig.balance(), studio.sent()) == (Failure.REFERENCE_LOST, (0, 0), [])
     url = {"prompt": "x", "images": ["https://pictures.example/a.png"]}
     assert (await accept.accept(alone, rig.caller, MODEL, url)).job.state is State.QUEUED
+
+
+@pytest.mark.parametrize("references", [None, "sources"])
+async def test_a_worker_that_knows_no_references_sends_nothing(studio: Studio, references: str | None) -> None:
+    """A worker whose catalogue has not that parameter pays for nothing without its pictures: the job ends uncharged."""
+    rig = studio.rig
+    job = (await studio.order("https://pictures.example/a.png")).job
+    model = rig.house.catalogue.model(MODEL)
+    others = [row for row in model.parameters if row.name != model.references]
+    if references is not None:
+        others.append(Parameter(name=references, type="images", description="Renamed.", minimum=1, maximum=3))
+    older = dataclasses.replace(model, parameters=tuple(others), references=references)
+    await submission.submit(dataclasses.replace(rig.shop, catalogue=Catalogue({MODEL: older})))
+    ended = await rig.job(job.id)
+    assert (ended.state, ended.error_code) == (State.FAILED, Failure.MODEL_WITHDRAWN)
+    assert "images" in (ended.error_message or "")
+    assert (await rig.balance(), studio.sent()) == ((0, 0), [])
 
 
 async def test_a_batch_starts_from_uploads(studio: Studio) -> None:

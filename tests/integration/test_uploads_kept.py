@@ -104,31 +104,44 @@ async def test_who_dies_with_a_picture_in_hand_leaves_nothing(studio: Studio) ->
 
 
 class Standing(Bucket):
-    """A bucket of a process that stands still for hours while it puts."""
+    """A bucket of a process that stands still for hours, before its picture is there or after it."""
 
     rig: Rig
+    before: bool
+    #: How far the sweep has come with what it took.
+    deleted: bool
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Put it, and sleep until it was swept away."""
-        await super().put(key, data, content_type)
-        table = erasure_tables.erasures
+        """Put it, and sleep until it was swept away, or is about to be."""
+        if not self.before:
+            await super().put(key, data, content_type)
+        table, now = erasure_tables.erasures, self.rig.house.clock.now()
         async with self.rig.house.database.write() as tx:
-            await tx.execute(table.update().values(due_at=self.rig.house.clock.now()))
+            await tx.execute(table.update().values(due_at=now))
+            if not self.deleted:
+                await tx.execute(table.update().values(due_at=now + erasure_sweep.TRY_AGAIN, tries=1))
         await erasure_sweep.erasures(self.rig.shop)
+        if self.before:
+            await super().put(key, data, content_type)
 
 
-async def test_who_stood_still_too_long_has_no_upload(studio: Studio) -> None:
-    """Whoever comes back after its object was swept away is told so, and no row names what is not there."""
-    rig = studio.rig
+@pytest.mark.parametrize(("before", "deleted"), [(False, True), (False, False), (True, True)])
+async def test_who_stood_still_too_long_has_no_upload(studio: Studio, before: bool, deleted: bool) -> None:
+    """Whoever comes back when a sweep has its object in hand is told so: no row names it, and it does not stay."""
+    rig, table = studio.rig, erasure_tables.erasures
     opened = bucket.open(rig.house.settings.archive_url)
     standing = Standing(opened._store, opened._folder, deadline_s=30.0)  # noqa: SLF001  a bucket of the same folder
-    standing.rig = rig
+    standing.rig, standing.before, standing.deleted = rig, before, deleted
     taking = Intake(rig.house.database, standing, rig.house.clock, rig.house.outbound, ROOM)
     with pytest.raises(errors.ArchiveUnavailable):
         await taking.take(rig.caller, picture(), "file")
     standing.close()
     opened.close()
-    assert (await studio.there(), studio.objects()) == (set(), [])
+    assert await studio.there() == set()
+    async with rig.house.database.write() as tx:
+        await tx.execute(table.update().values(due_at=rig.house.clock.now()))
+    await erasure_sweep.erasures(rig.shop)
+    assert (studio.objects(), await crowd.rows(rig, table)) == ([], [])
 
 
 async def test_a_team_has_so_many_at_most(studio: Studio) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway.images import picture
+from gateway.images import anatomy, picture
 
 SIDES = (96, 64)
 
@@ -134,6 +134,47 @@ def test_anything_else_is_no_picture(data: bytes) -> None:
     with pytest.raises(picture.NotAPicture) as caught:
         picture.inspect(data)
     assert 0 < len(caught.value.reason) < 150
+
+
+def of_many_parts() -> dict[str, bytes]:
+    """Small files by which a decoder would be held up, all of them whole pictures but for that."""
+    jpeg, png = PICTURES["jpeg"], PICTURES["png"]
+    scans = PICTURES["progressive jpeg"]
+    again = scans[scans.rfind(b"\xff\xda") : -2]
+    empty = b"\0\0\0\0zzZz" + struct.pack(">I", zlib.crc32(b"zzZz"))
+    return {
+        "scans": scans[:-2] + again * anatomy.SCANS_MAX + b"\xff\xd9",
+        "scans behind a marker of no length": scans[:-2] + b"\xff\x01" + again * anatomy.SCANS_MAX + b"\xff\xd9",
+        "comments": jpeg[:2] + b"\xff\xfe\0\2" * anatomy.PIECES_MAX + jpeg[2:],
+        "beginnings": b"\xff\xd8" * anatomy.PIECES_MAX + jpeg,
+        "ends before the first scan": jpeg[:2] + b"\xff\xd9" * anatomy.PIECES_MAX + jpeg[2:],
+        "fill": jpeg[:2] + b"\xff" * 100_000 + jpeg[2:],
+        "nothing but fill": b"\xff\xd8" + b"\xff" * 100_000,
+        "restarts before the first scan": jpeg[:2] + b"\xff\xd0" * 50_000,
+        "chunks": png[:33] + empty * anatomy.PIECES_MAX + png[33:],
+    }
+
+
+@pytest.mark.parametrize("name", of_many_parts())
+def test_a_picture_of_too_many_parts_is_refused_before_it_is_decoded(name: str) -> None:
+    """A decoder works for each scan, segment and chunk, however small, so a file of very many is no picture."""
+    with pytest.raises(picture.NotAPicture, match="too many parts"):
+        picture.inspect(of_many_parts()[name])
+
+
+def test_what_encoders_and_cameras_make_is_not_too_much() -> None:
+    """A few scans more, a long profile, padding, a preview within, and whatever follows the end do no harm."""
+    jpeg, scans = PICTURES["jpeg"], PICTURES["progressive jpeg"]
+    again = scans[scans.rfind(b"\xff\xda") : -2]
+    preview = b"\xff\xe2\xff\xff" + (scans * 100)[:65_533]
+    for data in (
+        scans[:-2] + again * 50 + b"\xff\xd9",
+        jpeg[:2] + preview * 20 + b"\xff" * 4096 + jpeg[2:],
+        jpeg + b"\xff\xda" * 1000,
+        PICTURES["png"] + b"\0" * 12 * anatomy.PIECES_MAX,
+        encoded("JPEG", restart_marker_blocks=1),
+    ):
+        assert picture.inspect(data).width == 96
 
 
 @pytest.mark.parametrize("sides", [(8_193, 4_096), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])

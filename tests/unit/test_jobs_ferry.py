@@ -18,6 +18,7 @@ class Boat:
         self.may_leave = asyncio.Event()
         self.left_behind_after = 100
         self.fault: Exception | None = None
+        self.faults: list[Exception] = []
         self.refuses_together = False
 
     async def cross(self, loads: Sequence[int]) -> Sequence[str | Exception | None]:
@@ -27,6 +28,8 @@ class Boat:
         await self.may_leave.wait()
         if self.fault is not None:
             raise self.fault
+        if self.faults:
+            raise self.faults.pop()
         if self.refuses_together and len(loads) > 1:
             raise LookupError("as a whole")
         over = loads[: self.left_behind_after]
@@ -85,16 +88,24 @@ async def test_a_crossing_that_is_refused_as_a_whole_goes_one_by_one() -> None:
     assert boat.crossed == [[0, 1, 2], [0], [1], [2]]
 
 
-async def test_a_store_that_fails_is_told_to_all_who_wait_and_tried_anew_by_the_next() -> None:
+async def test_a_store_that_goes_on_failing_is_told_to_all_who_wait_and_tried_anew_by_the_next() -> None:
     """Nobody waits for a store that is away once for each crossing before its own; whoever comes later tries again."""
     ferry, boat = Ferry(at_once=2), Boat()
     boat.fault = errors.StoreUnavailable()
     ends = await told(ferry, boat, [0, 2, 4, 6, 8])
     assert spelled(ends) == ["StoreUnavailable"] * 5
     assert len({id(end) for end in ends}) == 5
-    assert boat.crossed == [[0, 2]]
+    assert boat.crossed == [[0, 2], [4, 6]]
     boat.fault = None
     assert spelled(await told(ferry, boat, [2])) == ["job 2"]
+
+
+async def test_a_store_that_fails_once_is_told_to_those_it_failed() -> None:
+    """One lost connection costs one crossing; those who waited for the next one come over."""
+    ferry, boat = Ferry(at_once=2), Boat()
+    boat.faults = [errors.StoreUnavailable()]
+    ends = await told(ferry, boat, [0, 2, 4, 6])
+    assert spelled(ends) == ["StoreUnavailable", "StoreUnavailable", "job 4", "job 6"]
 
 
 async def test_a_fault_of_ours_is_raised_to_whom_it_is_about() -> None:

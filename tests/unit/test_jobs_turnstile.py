@@ -56,6 +56,19 @@ async def test_who_waited_through_a_look_in_vain_need_not_look() -> None:
     assert line.looks == 2
 
 
+async def test_who_may_take_what_others_may_not_looks_all_the_same() -> None:
+    """A look in vain does not speak for a step that comes back with more in its hands than that look had."""
+    line, turnstile = Line(), Turnstile()
+    first = asyncio.create_task(turnstile.through(line.look))
+    await _started(first)
+    poor, rich = (asyncio.create_task(turnstile.through(line.look, regardless=each)) for each in (False, True))
+    await _started(poor, rich)
+    for found in ("a", None, "b"):
+        line.finds.put_nowait(found)
+    assert [await each for each in (first, poor, rich)] == ["a", None, "b"]
+    assert line.looks == 3
+
+
 async def test_a_look_under_way_does_not_speak_for_who_comes_later() -> None:
     """What a look that had begun before found says nothing of work that came since: the step looks itself."""
     line, turnstile = Line(), Turnstile()
