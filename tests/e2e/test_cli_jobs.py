@@ -120,7 +120,7 @@ def test_all_jobs_on_a_terminal(house: Household, tmp_path: Path) -> None:
         house.resume()
         terminal.shows("completed", 30)
         terminal.interrupt()
-        assert terminal.end(20) == 130
+        assert terminal.end(60) == 130
         assert "Traceback" not in terminal.screen()
 
 
@@ -139,7 +139,7 @@ def test_all_jobs_for_a_program(house: Household, tmp_path: Path) -> None:
             if "completed" in states:
                 break
         watcher.send_signal(signal.SIGINT)
-        assert watcher.communicate(timeout=20)[1] == ""
+        assert watcher.communicate(timeout=60)[1] == ""
     assert (watcher.returncode, states[0], states[-1]) == (130, "queued", "completed")
 
 
