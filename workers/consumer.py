@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 from typing import Any
 
 import structlog
@@ -14,7 +13,9 @@ from redis.exceptions import RedisError
 
 from gateway.jobs import queue
 from gateway.storage import keyspace, valkey
+from gateway.storage.lane import Lane
 from workers import tasks
+from workers.pickup import Pickup
 from workers.tasks import Bench
 
 #: Steps are short and mostly wait, so many may be under way.
@@ -26,6 +27,9 @@ HEALTH_EVERY_S = 2
 ANSWER_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 2.0
 _BEGIN_AGAIN_S = 1.0
+#: A cancellation may be lost in a library, so whoever does not end is told again.
+_TELL_AGAIN_S = 0.5
+_LOOK_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +43,19 @@ def _on_lost_task(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
         loop.default_exception_handler(context)
 
 
+async def _end(worker: Worker, consuming: asyncio.Task[None]) -> None:
+    """Have it take nothing more, give what is under way its time, and end it."""
+    worker.allow_pick_jobs = False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(COMPLETION_WAIT_S):
+            while worker.tasks and not consuming.done():  # noqa: ASYNC110  arq tells nobody
+                await asyncio.sleep(_LOOK_S)
+    while not consuming.done():
+        if worker.main_task is not None:
+            worker.main_task.cancel()
+        await asyncio.wait({consuming}, timeout=_TELL_AGAIN_S)
+
+
 class Consumer:
     """An arq worker, and the next one after it."""
 
@@ -46,7 +63,8 @@ class Consumer:
         self._bench = bench
         self._redis_url = redis_url
         self._stopping = asyncio.Event()
-        self._worker: Worker | None = None
+        #: When it was told to stop, by the loop's clock.
+        self.told_s: float | None = None
 
     async def run(self) -> None:
         """Consume until ``stop``; whatever happens to Redis, begin again."""
@@ -69,9 +87,8 @@ class Consumer:
 
     def stop(self) -> None:
         """Take no further message; ``run`` returns when those under way have ended, or after 25 s."""
+        self.told_s = asyncio.get_running_loop().time()
         self._stopping.set()
-        if self._worker is not None:
-            self._worker.handle_sig_wait_for_completion(signal.SIGTERM)
 
     async def _once(self) -> None:
         pool = valkey.pool(
@@ -83,24 +100,32 @@ class Consumer:
             job_deserializer=queue.decode,
             default_queue_name=keyspace.QUEUE,
         )
+        lane = Lane(pool, ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S)
         try:
             await redis.ping()
-            if self._stopping.is_set():
-                # Told while Redis was asked: nobody would tell the worker again.
-                return
-            self._worker = self._build(redis)
-            await self._worker.async_run()
+            await self._consume(self._build(redis, lane))
         finally:
-            if self._worker is not None:
-                # It deletes its health key, which a Redis that is gone cannot do.
-                with contextlib.suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
-                    await self._worker.close()
-                self._worker = None
+            await lane.close()
             await redis.aclose(close_connection_pool=True)
 
-    def _build(self, redis: ArqRedis) -> Worker:
-        return Worker(
+    async def _consume(self, worker: Worker) -> None:
+        consuming = asyncio.create_task(worker.async_run())
+        told = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({consuming, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not consuming.done():
+                await _end(worker, consuming)
+            await consuming
+        finally:
+            told.cancel()
+            # It deletes its health key, which a Redis that is gone cannot do.
+            with contextlib.suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
+                await worker.close()
+
+    def _build(self, redis: ArqRedis, lane: Lane) -> Worker:
+        return Pickup(
             tasks.functions(),
+            lane=lane,
             queue_name=keyspace.QUEUE,
             redis_pool=redis,
             handle_signals=False,

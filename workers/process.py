@@ -22,7 +22,7 @@ from workers.consumer import Consumer
 from workers.rounds import Pulse
 from workers.tasks import Bench
 
-#: A step may outlast arq's own wait by its last statements.
+#: From the signal on: a step may outlast arq's own wait by its last statements, and the rest ends within 30 s.
 LAST_STEPS_S = 28.0
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,8 @@ async def work(house: House, shop: Shop) -> None:
     serving = asyncio.create_task(_serve(page, house.settings.worker_metrics_port))
     try:
         await _until_stopped(consumer, serving)
-        await bench.settle(LAST_STEPS_S)
+        now_s = asyncio.get_running_loop().time()
+        await bench.settle(LAST_STEPS_S - (now_s - (consumer.told_s or now_s)))
     finally:
         for task in background:
             task.cancel()

@@ -101,7 +101,7 @@ class Lane:
 
     async def _serve(self) -> None:
         """Carry questions and answers until something goes wrong."""
-        settings = {**self._pool.connection_kwargs, "socket_timeout": None}
+        settings = {**self._pool.connection_kwargs, "answer_timeout_s": None}
         connection: AbstractConnection = self._pool.connection_class(**settings)
         asked: list[_Asked] = []
         fault: BaseException = exceptions.ConnectionError("the connection was given up")

@@ -67,5 +67,34 @@ async def test_a_stop_is_heard_while_redis_hangs(rig: Rig, wire: Wire, redis_url
     await asyncio.wait_for(running, 8)
 
 
+def test_a_cancellation_is_heard_wherever_a_command_stands(redis_url: str) -> None:
+    """Who is cancelled between any two turns of the loop, in the middle of commands to Redis, ends."""
+
+    async def deaf() -> list[int]:
+        client = valkey.open(redis_url)
+
+        async def ask_for_ever() -> None:
+            while True:
+                await client.set("probe", "asked")
+
+        went_on = []
+        try:
+            for turns in range(120):
+                asking = asyncio.create_task(ask_for_ever())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                ended, _ = await asyncio.wait({asking}, timeout=1)
+                if not ended:
+                    went_on.append(turns)
+                    asking.cancel()
+                    await asyncio.wait({asking}, timeout=1)
+        finally:
+            await client.aclose()
+        return went_on
+
+    assert uvloop.run(deaf()) == []
+
+
 async def _true(value: bool) -> bool:
     return value
