@@ -17,7 +17,7 @@ MEMORY = 100
 #: With fewer than this the catalogue still speaks, and early looks are worth their price.
 ENOUGH = 3
 #: With the submit that makes three requests a picture, with a little room for the late ones.
-MEAN_LOOKS = 1.84
+MEAN_LOOKS = 1.94
 
 _LEAST_STEP_S = 0.3
 #: How far a look may be moved, as a share of the way to it from the one before.

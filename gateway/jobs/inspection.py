@@ -18,6 +18,10 @@ _ROUNDS = 8
 #: Where nobody was ever seen unfinished, the durations are taken to lie within this share below the first "done".
 _BLIND_SHARE = 0.06
 _NARROWEST_S = 0.05
+#: So many steps to either side speak for a moment, a fifth of all.
+_NEIGHBOURS = STEPS // 5
+#: One step over more than this share of the whole is a gap between two kinds of jobs.
+_GAP_SHARE = 0.25
 _HALVINGS = 16
 #: A look that saves less lag than this is not worth a request, however many are allowed.
 _LEAST_GAIN_S = 0.02
@@ -78,6 +82,34 @@ def quantiles(seen: Sequence[Interval], steps: int = STEPS) -> tuple[float, ...]
         cell = cells[at]
         part = min(max((wanted - bounds[at]) / cell.share, 0.0), 1.0)
         found.append(cell.low_s + part * (cell.high_s - cell.low_s))
+    return _smoothed(found)
+
+
+def _smoothed(moments_s: Sequence[float]) -> tuple[float, ...]:
+    """Each moment as a line through its neighbours has it: what a few jobs say of it alone is mostly luck.
+
+    A plan fitted to the luck of a hundred jobs has an eighth more lag than one for the smoothed moments, in simulation.
+    Local linear regression: straight stretches stay as they are, at the ends too. Not across a gap: there are two
+    kinds of jobs then, and none that ends between them.
+    """
+    last = len(moments_s) - 1
+    wide_s = (moments_s[last] - moments_s[0]) * _GAP_SHARE
+    gaps = [at for at in range(last) if moments_s[at + 1] - moments_s[at] > wide_s]
+    found, least_s = [], moments_s[0]
+    for step, moment_s in enumerate(moments_s):
+        first = max([0, *(at + 1 for at in gaps if at < step)])
+        beyond = min([last, *(at for at in gaps if at >= step)]) + 1
+        around = range(max(first, step - _NEIGHBOURS), min(beyond, step + _NEIGHBOURS + 1))
+        if len(around) == 1:
+            found.append(moment_s)
+            continue
+        middle = (around.start + around.stop - 1) / 2
+        mean_s = sum(moments_s[at] for at in around) / len(around)
+        square = sum((at - middle) ** 2 for at in around)
+        slope = sum((at - middle) * (moments_s[at] - mean_s) for at in around) / square
+        # A sharp bend may make the line dip or overshoot; a distribution does neither.
+        least_s = min(max(least_s, mean_s + slope * (step - middle)), moments_s[last])
+        found.append(least_s)
     return tuple(found)
 
 

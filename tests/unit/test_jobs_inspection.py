@@ -1,6 +1,7 @@
 """The best moments to look at a job: the estimate from intervals, and the plan made on it."""
 
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -91,3 +92,26 @@ def test_one_look_that_came_much_too_late_spoils_nothing() -> None:
     """A job that was found done after an outage tells little, and is taken to have been like the others."""
     seen = [Interval(43.5, 44.2)] * 20 + [Interval(43.0, 3000.0)]
     assert inspection.quantiles(seen)[-1] <= 50.0
+
+
+def test_two_kinds_of_jobs_stay_apart() -> None:
+    """Where none ends between the quick and the slow, no moment is put there."""
+    seen = [Interval(19.5 + number / 40, 19.6 + number / 40) for number in range(30)]
+    seen += [Interval(49.0 + number / 40, 49.1 + number / 40) for number in range(70)]
+    between = [moment_s for moment_s in inspection.quantiles(seen) if 21 < moment_s < 48]
+    assert between == []
+
+
+def test_the_luck_of_a_few_jobs_does_not_bend_the_plan() -> None:
+    """Of a hundred jobs spread evenly, the bends that chance makes from one step to the next are evened out."""
+    chance = random.Random(8)  # noqa: S311  chance that can be repeated
+    drawn = sorted(chance.uniform(20, 60) for _ in range(100))
+    lucky_s = [drawn[min(99, int(step * 2.5))] for step in range(41)]
+    moments_s = inspection.quantiles([Interval(each - 0.05, each) for each in drawn])
+    assert bends(moments_s) < bends(lucky_s) / 4
+
+
+def bends(moments_s: Sequence[float]) -> float:
+    """How much the steps between moments differ from one to the next, summed up in seconds."""
+    steps = [after - before for before, after in itertools.pairwise(moments_s)]
+    return sum(abs(after - before) for before, after in itertools.pairwise(steps))
