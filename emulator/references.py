@@ -1,4 +1,8 @@
-"""Fetches the pictures that an order starts from, as the upstream must. When it does so, and what fails, is assumed."""
+"""Fetches the pictures that an order starts from, as the upstream must. When it does so, and what fails, is assumed.
+
+It calls whatever address an order names, this machine's too, and judges none: whoever may order from an emulator may
+have it call anything that it can reach. It is for a machine of one's own, and for tests.
+"""
 
 import asyncio
 import dataclasses

@@ -4,13 +4,14 @@ Opens nothing that it does not hand out, and connects lazily: an unreachable sto
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from importlib import metadata
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
@@ -42,8 +43,8 @@ from gateway.reuse.shelf import Shelf
 from gateway.settings import keyring
 from gateway.settings.keyring import Keyring
 from gateway.settings.values import Settings
-from gateway.storage import stores, valkey
-from gateway.storage.database import Database
+from gateway.storage import database, stores, valkey
+from gateway.storage.database import Database, Limits
 from gateway.storage.erasure_tables import Cause
 from gateway.storage.lane import Lane
 from gateway.telemetry import metrics, tracing
@@ -52,10 +53,20 @@ from gateway.telemetry.tracing import Collector, Traces
 from gateway.tenancy.recognition import Recogniser
 from gateway.upstream.client import Address, Upstream
 from gateway.upstream.pacer import Listener, Pacer
+from gateway.webhooks import outbound
 from gateway.webhooks.outbound import Outbound
 
 #: From where spans go, if anywhere, and the counter of those that got lost, to tracing.
 Opens: TypeAlias = Callable[[Collector | None, PrometheusCounter], Traces]
+#: The authorities to which all are held who are called; none for those of the system.
+Trusted: TypeAlias = ssl.SSLContext | None
+
+
+class Closes(Protocol):
+    """A part that is closed when its house is."""
+
+    async def close(self) -> None:
+        """Give back what it holds."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ class House:
     queue: queue.Queue
     gate: Gate
     recogniser: Recogniser
+    trusted: ssl.SSLContext
     outbound: Outbound
     waiting_room: WaitingRoom
     library: Library
@@ -108,21 +120,24 @@ class House:
 
 
 @asynccontextmanager
-async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterator[House]:
+async def house(
+    settings: Settings, traced: Opens = tracing.open, trusted: Trusted = None, limits: Limits = database.LIMITS
+) -> AsyncIterator[House]:
     """A whole gateway, closed at the end.
 
     Raises ``SettingError`` (which names the variable) when the catalogue is wrong, the database cannot be reached, or
     its schema is not one that this release works with. Redis and the archive may come later. ``traced`` opens tracing;
-    a test may want the spans for itself.
+    a test may want the spans for itself, and limits in which it may stand still inside of a transaction.
     """
     ring = keyring.derive(settings.secret_key)
     registry = CollectorRegistry()
     measured = metrics.declare(registry, metadata.version("torii"))
     traces = traced(_collector(settings), measured.spans_dropped)
-    opened = stores.open_database(settings)
+    opened = stores.open_database(settings, limits)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
-    outbound = Outbound(settings.webhook_allow_nets, traces=traces)
+    trusted = outbound.authorities() if trusted is None else trusted
+    caller = Outbound(settings.webhook_allow_nets, trusted=trusted, traces=traces)
     recogniser = Recogniser(opened, ring.api_keys, SystemClock())
     ferry = Ferry()
     nudges = queue.open(redis, traces, Lane(redis.connection_pool))
@@ -145,24 +160,21 @@ async def house(settings: Settings, traced: Opens = tracing.open) -> AsyncIterat
             registry=registry,
             metrics=measured,
             queue=nudges,
-            gate=Gate(opened, SystemClock(), rate, Policies(), outbound),
+            gate=Gate(opened, SystemClock(), rate, Policies(), caller),
             recogniser=recogniser,
-            outbound=outbound,
+            trusted=trusted,
+            outbound=caller,
             waiting_room=waiting_room,
             library=reused,
-            intake=_intake(settings, opened, objects, outbound),
+            intake=_intake(settings, opened, objects, caller),
             ferry=ferry,
             traces=traces,
         )
     finally:
-        await ferry.close()
-        await nudges.close()
-        await rate.close()
-        await waiting_room.close()
-        if reused is not None:
-            await reused.close()
-        await recogniser.close()
-        await outbound.close()
+        closing: tuple[Closes | None, ...] = (ferry, nudges, rate, waiting_room, reused, recogniser, caller)
+        for part in closing:
+            if part is not None:
+                await part.close()
         if objects is not None:
             objects.close()
         await redis.aclose()
@@ -209,9 +221,9 @@ def _bucket(settings: Settings) -> Bucket:
         ) from error
 
 
-def _intake(settings: Settings, opened: Database, objects: Bucket, outbound: Outbound) -> Intake:
+def _intake(settings: Settings, opened: Database, objects: Bucket, caller: Outbound) -> Intake:
     room = Room(timedelta(seconds=settings.upload_ttl_s), settings.upload_team_mib * 1024 * 1024)
-    return Intake(opened, objects, SystemClock(), outbound, room, settings.webhook_allow_nets)
+    return Intake(opened, objects, SystemClock(), caller, room, settings.webhook_allow_nets)
 
 
 @asynccontextmanager
@@ -225,6 +237,7 @@ async def shop(built: House) -> AsyncIterator[Shop]:
         built.metrics,
         built.clock,
         Listener(pacer, built.clock).hear,
+        trusted=built.trusted,
         traces=built.traces,
     )
     try:

@@ -56,7 +56,7 @@ from enum import StrEnum
 class Limit(StrEnum):
     """What a request was one too many for; a closed set, since a metric is labelled with it."""
 
-    #: New generations a minute, of the key or of its team.
+    #: New generations or uploads a minute, of the key or of its team.
     KEY_RPM = "key_rpm"
     TEAM_RPM = "team_rpm"
     #: Jobs of the team that wait.

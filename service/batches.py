@@ -9,15 +9,12 @@ from gateway import errors
 from gateway.jobs import batches, batching, desk, lookup, view
 from gateway.jobs.batches import Batch
 from gateway.storage.pages import Slice
-from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
-from service import answers, bodies, caching, callers, front
-from service.admin_deeds import Ask
+from service import answers, bodies, caching, callers, front, query
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 
 _BATCH_ID: Final = re.compile(r"bat_[0-9A-Za-z]{1,36}", re.ASCII)
-_PAGE: Final = frozenset({"limit", "cursor"})
 
 
 @post("/api/v1/batches", name="createBatch", status_code=202, request_max_body_size=MAX_BYTES)
@@ -45,9 +42,9 @@ async def listing(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Newest first: with ``read`` the team's, with ``generate`` those of the key."""
     house = front.of(request).house
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
-    asked, now = _asked(request).slice, house.clock.now()
+    asked, now = query.asked(request).slice, house.clock.now()
     async with house.database.read() as connection:
-        found, cursor = await batches.page(connection, key.team_id, _only(key), asked)
+        found, cursor = await batches.page(connection, key.team_id, query.owner(key, Scope.READ), asked)
         counted = await batches.count(connection, [batch.id for batch in found])
         remaining = await desk.remaining_micros(connection, callers.caller(key), now)
     public_url = house.settings.public_url
@@ -60,10 +57,10 @@ async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A batch with a slice of its items, each a job as it is read by itself."""
     house = front.of(request).house
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
-    asked, now = _asked(request).slice, house.clock.now()
+    asked, now = query.asked(request).slice, house.clock.now()
     after = _place(asked)
     async with house.database.read() as connection:
-        batch = await batches.find(connection, key.team_id, _named(request), _only(key))
+        batch = await batches.find(connection, key.team_id, _named(request), query.owner(key, Scope.READ))
         counted = await batches.count(connection, [batch.id])
         items, following = await batches.items(connection, batch, asked.limit, after)
         remaining = await desk.remaining_micros(connection, callers.caller(key), now)
@@ -81,10 +78,8 @@ async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Send nothing more of a batch, and take back what waits."""
     house = front.of(request).house
     key = await callers.known(request, Scope.GENERATE)
-    whole_team = Scope.READ in key.scopes
-    batch = await batches.cancel(
-        house.database, house.clock, key.team_id, _named(request), None if whole_team else key.id
-    )
+    only = query.owner(key, Scope.READ)
+    batch = await batches.cancel(house.database, house.clock, key.team_id, _named(request), only)
     async with house.database.read() as connection:
         remaining = await lookup.remaining_micros(connection, key.team_id, key.id, house.clock.now())
     await house.queue.deliver(hint=batch.id)
@@ -101,27 +96,8 @@ async def _shown(
     return answers.json(told, status, headers)
 
 
-def _only(key: Key) -> str | None:
-    """Whose batches alone may be seen; none for those of the whole team."""
-    return None if Scope.READ in key.scopes else key.id
-
-
 def _named(request: Request[Any, Any, Any]) -> str:
-    batch_id: str = request.path_params["batchId"]
-    if not _BATCH_ID.fullmatch(batch_id):
-        raise errors.BatchNotFound(param="batchId")
-    return batch_id
-
-
-def _asked(request: Request[Any, Any, Any]) -> Ask:
-    found: dict[str, str] = {}
-    for name, text in request.query_params.multi_items():
-        if name not in _PAGE:
-            raise errors.UnknownParameter(f"there is no query parameter {name[:40]!r} here", param=name[:40])
-        if name in found:
-            raise errors.InvalidParameter(f"{name} may be given once", param=name)
-        found[name] = text
-    return Ask({}, found, {})
+    return query.named(request, "batchId", _BATCH_ID, errors.BatchNotFound)
 
 
 def _place(asked: Slice) -> int:

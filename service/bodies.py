@@ -4,6 +4,7 @@ Of two members of one name the last counts, as in every common reader of JSON (R
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -65,8 +66,13 @@ def _require_json(request: Request[Any, Any, Any]) -> None:
         raise errors.UnsupportedMediaType("The body must be sent without a content encoding.")
 
 
-async def read(request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES) -> bytes:
-    """The bytes of a request's body. Raises ``BodyTooLarge``, ``BodyTooSlow`` or ``MalformedBody``."""
+async def read(
+    request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES, came: Callable[[int], None] | None = None
+) -> bytes:
+    """The bytes of a request's body. Raises ``BodyTooLarge``, ``BodyTooSlow`` or ``MalformedBody``.
+
+    ``came`` is told how many came with each piece, and may raise what ends the reading.
+    """
     declared = fields.first(request, b"content-length") or ""
     digits = declared.isascii() and declared.isdigit()
     if digits and (len(declared) > len(str(most_bytes)) or int(declared) > most_bytes):
@@ -79,6 +85,8 @@ async def read(request: Request[Any, Any, Any], most_bytes: int = MAX_BYTES) -> 
                 if message["type"] != "http.request":
                     # Nobody is left to read this answer.
                     raise errors.MalformedBody("The connection was closed before the body was complete.")
+                if came is not None:
+                    came(len(message["body"]))
                 body += message["body"]
                 if len(body) > most_bytes:
                     raise _too_large(most_bytes)

@@ -15,7 +15,7 @@ from gateway.jobs.desk import Reading
 from gateway.telemetry import tracing
 from gateway.tenancy import recognition
 from gateway.tenancy.scopes import Scope
-from service import answers, bodies, caching, callers, fields, freshness, front, waiting
+from service import answers, bodies, caching, callers, fields, freshness, front, query, waiting
 from service.renderings import Rendering, half_seconds
 from service.waiting import Watcher
 
@@ -123,9 +123,7 @@ async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 def named_job(request: Request[Any, Any, Any]) -> str:
     """The job id of the path; ``JobNotFound`` for what can be none."""
-    job_id: str = request.path_params["jobId"]
-    if not _JOB_ID.fullmatch(job_id):
-        raise errors.JobNotFound(param="jobId")
+    job_id = query.named(request, "jobId", _JOB_ID, errors.JobNotFound)
     structlog.contextvars.bind_contextvars(job_id=job_id)
     return job_id
 

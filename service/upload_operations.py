@@ -33,7 +33,13 @@ OPERATIONS: Final = (
             "unfinished job starts from it."
         ),
         parameters=(_IDEMPOTENCY_KEY,),
-        answers={201: Answer("The upload.", upload_shapes.UploadBody, headers=("Location", "Idempotent-Replayed"))},
+        answers={
+            201: Answer(
+                "The upload.",
+                upload_shapes.UploadBody,
+                headers=("Location", "Idempotent-Replayed", "RateLimit-Policy", "RateLimit"),
+            )
+        },
         raises=(
             *_WITH_KEY,
             errors.MalformedBody,
@@ -44,6 +50,7 @@ OPERATIONS: Final = (
             errors.BodyTooSlow,
             errors.UnsupportedMediaType,
             errors.UploadsFull,
+            errors.RateLimited,
             errors.RequestInFlight,
             errors.KeyReused,
             errors.ArchiveUnavailable,

@@ -8,6 +8,8 @@ from litestar import Request, Response, delete, post, route
 from litestar.response import Stream
 
 from gateway import errors
+from gateway.admission import rate
+from gateway.admission.rate import Counted
 from gateway.archive import links
 from gateway.bootstrap import House
 from gateway.jobs import intake, uploads
@@ -15,16 +17,16 @@ from gateway.jobs.intake import MAX_BYTES, Taken
 from gateway.jobs.uploads import Upload
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
-from service import answers, bodies, callers, forms, freshness, front
-from service.admin_deeds import Ask
+from service import answers, bodies, callers, forms, freshness, front, query
 
 log = structlog.get_logger(__name__)
 
 _BODY_MAX: Final = MAX_BYTES + forms.OVERHEAD_BYTES
 _UPLOAD_ID: Final = re.compile(r"upload_[0-9A-Za-z]{1,33}", re.ASCII)
-_PAGE: Final = frozenset({"limit", "cursor"})
 _JSON: Final = "application/json"
 _URL: Final = "url"
+#: What failed through no fault of the caller's; it is not counted.
+_OURS: Final = (errors.Unavailable, errors.ArchiveUnavailable, errors.StoreUnavailable)
 #: The field that a refusal names where the body is the picture itself.
 _BODY: Final = "body"
 _TAKEN: Final = (
@@ -37,13 +39,22 @@ _TAKEN: Final = (
 async def create(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Keep a picture to start from: a file of a form, the body itself, or what a URL leads to."""
     house = front.of(request).house
-    key = await callers.known(request, Scope.GENERATE)
-    with house.intake.seat(key.team_id):
-        taken = await _taken(request, house, key)
+    asker = await callers.recognised(request, Scope.GENERATE)
+    # Before the body: it is what costs.
+    standing = await house.gate.rate.take(asker, Counted.UPLOADS)
+    rate.require(standing)
+    try:
+        taken = await _taken(request, house, asker.key)
+    except _OURS:
+        await house.gate.rate.give_back(asker, Counted.UPLOADS)
+        raise
     now, frame = house.clock.now(), house.frame
     headers = {"Location": f"{frame.public_url}/api/v1/uploads/{taken.upload.id}"}
     if taken.replayed:
+        await house.gate.rate.give_back(asker, Counted.UPLOADS)
         headers["Idempotent-Replayed"] = "true"
+    else:
+        headers |= callers.rate_headers(standing)
     return answers.json(uploads.render(taken.upload, frame, now), 201, headers)
 
 
@@ -52,9 +63,9 @@ async def listing(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Newest first: with ``read`` the team's, with ``generate`` those of the key."""
     house = front.of(request).house
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
-    asked, now = _asked(request).slice, house.clock.now()
+    asked, now = query.asked(request).slice, house.clock.now()
     async with house.database.read() as connection:
-        found, cursor = await uploads.page(connection, key.team_id, _only(key, Scope.READ), asked, now)
+        found, cursor = await uploads.page(connection, key.team_id, query.owner(key, Scope.READ), asked, now)
     told = [uploads.render(upload, house.frame, now) for upload in found]
     return answers.json({"uploads": told, "nextCursor": cursor})
 
@@ -66,7 +77,7 @@ async def read(request: Request[Any, Any, Any]) -> Response[bytes]:
     key = await callers.known(request, Scope.READ, Scope.GENERATE)
     now = house.clock.now()
     async with house.database.read() as connection:
-        upload = await uploads.find(connection, key.team_id, _named(request), now, _only(key, Scope.READ))
+        upload = await uploads.find(connection, key.team_id, _named(request), now, query.owner(key, Scope.READ))
     headers = {"Cache-Control": "private, no-cache"}
     return answers.json(uploads.render(upload, house.frame, now), headers=headers)
 
@@ -78,7 +89,7 @@ async def erase(request: Request[Any, Any, Any]) -> None:
     key = await callers.known(request, Scope.GENERATE, Scope.MANAGE)
     now = house.clock.now()
     async with house.database.write() as tx:
-        upload = await uploads.find(tx, key.team_id, _named(request), now, _only(key, Scope.MANAGE))
+        upload = await uploads.find(tx, key.team_id, _named(request), now, query.owner(key, Scope.MANAGE))
         await uploads.delete(tx, f"key {key.id}", upload, now)
 
 
@@ -116,12 +127,21 @@ async def _taken(request: Request[Any, Any, Any], house: House, key: Key) -> Tak
         raise errors.UnsupportedMediaType(_TAKEN)
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise errors.UnsupportedMediaType("The body must be sent without a content encoding.")
-    field, data = _BODY, await bodies.read(request, _BODY_MAX)
-    if kind == forms.MEDIA_TYPE:
+    with house.intake.seats.body(key.team_id) as came:
+        body = await bodies.read(request, _BODY_MAX, came)
+        async with house.intake.seats.seat(key.team_id):
+            return await _from_body(request, house, key, body, idempotency_key)
+
+
+async def _from_body(
+    request: Request[Any, Any, Any], house: House, key: Key, data: bytes, idempotency_key: str | None
+) -> Taken:
+    field = _BODY
+    if forms.media_type(request) == forms.MEDIA_TYPE:
         field, data = forms.FIELD, await forms.file(request.headers.get("content-type", ""), data)
     if len(data) > MAX_BYTES:
         raise errors.BodyTooLarge(f"The picture is larger than {MAX_BYTES} bytes.")
-    asked = None if idempotency_key is None else intake.ticket(idempotency_key, data)
+    asked = None if idempotency_key is None else await intake.ticket(idempotency_key, data)
     if asked is not None and (earlier := await house.intake.replayed(key.team_id, asked)):
         return earlier
     return await house.intake.take(callers.caller(key), data, field, asked)
@@ -134,11 +154,13 @@ async def _from_url(request: Request[Any, Any, Any], house: House, key: Key, ide
             raise errors.UnknownParameter(f"{name[:40]}: not known; an upload takes {_URL}", param=name[:40])
     if _URL not in body:
         raise errors.MissingParameter(f"{_URL} is required", param=_URL)
-    asked = None if idempotency_key is None else intake.ticket(idempotency_key, body)
+    asked = None if idempotency_key is None else await intake.ticket(idempotency_key, body)
     if asked is not None and (earlier := await house.intake.replayed(key.team_id, asked)):
         return earlier
-    data = await house.intake.fetch(body[_URL])
-    return await house.intake.take(callers.caller(key), data, _URL, asked)
+    with house.intake.seats.fetch(key.team_id):
+        data = await house.intake.fetch(body[_URL])
+        async with house.intake.seats.seat(key.team_id):
+            return await house.intake.take(callers.caller(key), data, _URL, asked)
 
 
 def _headers(upload: Upload, max_age_s: int) -> dict[str, str]:
@@ -152,24 +174,5 @@ def _headers(upload: Upload, max_age_s: int) -> dict[str, str]:
     }
 
 
-def _only(key: Key, whole_team: Scope) -> str | None:
-    """Whose uploads alone it is about; none for those of the whole team."""
-    return None if whole_team in key.scopes else key.id
-
-
 def _named(request: Request[Any, Any, Any]) -> str:
-    upload_id: str = request.path_params["uploadId"]
-    if not _UPLOAD_ID.fullmatch(upload_id):
-        raise errors.UploadNotFound(param="uploadId")
-    return upload_id
-
-
-def _asked(request: Request[Any, Any, Any]) -> Ask:
-    found: dict[str, str] = {}
-    for name, text in request.query_params.multi_items():
-        if name not in _PAGE:
-            raise errors.UnknownParameter(f"there is no query parameter {name[:40]!r} here", param=name[:40])
-        if name in found:
-            raise errors.InvalidParameter(f"{name} may be given once", param=name)
-        found[name] = text
-    return Ask({}, found, {})
+    return query.named(request, "uploadId", _UPLOAD_ID, errors.UploadNotFound)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from playwright.async_api import Browser
 
-from tests.support import report, template
+from tests.support import memory, report, template
 from tests.support.chromium import Chromium
 from tests.support.emulator import EmulatorProcess
 from tests.support.loopback import LoopbackGuard, OutsideCallError
@@ -56,6 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(OUTSIDE) or name.lower() in PROXIES:
             del os.environ[name]
+    kept_in = memory.folder()
+    if kept_in is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(kept_in))
     config.stash[GUARD] = LoopbackGuard()
     sys.addaudithook(config.stash[GUARD].hook)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end ends its servers too

@@ -1,5 +1,7 @@
 """New generations a minute, for a key and for its team at once, counted in Redis. Protects the queue, guards no money.
 
+Uploads are held to the same numbers, and counted apart: whoever brings a picture for each order has room for both.
+
 A sliding window, exact to the second: each second's takes are counted apart and forgotten a minute later, so that no
 key needs more than 60 numbers, however high its limit. Both limits are looked at and taken from in one script: what one
 of them refuses takes nothing from the other. Without Redis everyone is let in, since budgets are kept elsewhere.
@@ -8,6 +10,7 @@ of them refuses takes nothing from the other. Without Redis everyone is let in, 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Literal
 
 import structlog
@@ -86,6 +89,13 @@ return 0
 log = structlog.get_logger(__name__)
 
 
+class Counted(StrEnum):
+    """What a minute has so many of, as the end of a sentence."""
+
+    GENERATIONS = "start {limit} generations a minute"
+    UPLOADS = "bring {limit} uploads a minute"
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a caller stands with the tighter of its limits, after a take was tried."""
@@ -97,6 +107,7 @@ class Standing:
     remaining: int
     #: When the oldest take is forgotten, which makes room for another; 1 to 60.
     reset_s: int
+    of: Counted = Counted.GENERATIONS
 
 
 class OutOfPace(errors.RateLimited):
@@ -105,7 +116,7 @@ class OutOfPace(errors.RateLimited):
     def __init__(self, standing: Standing) -> None:
         self.standing = standing
         super().__init__(
-            f"this {standing.name} may start {standing.limit} generations a minute; "
+            f"this {standing.name} may {standing.of.format(limit=standing.limit)}; "
             f"there is room again in {standing.reset_s} s",
             retry_after_s=standing.reset_s,
             limit=errors.Limit.KEY_RPM if standing.name == "key" else errors.Limit.TEAM_RPM,
@@ -113,18 +124,18 @@ class OutOfPace(errors.RateLimited):
 
 
 class GenerationRate:
-    """The limits of new generations, as all processes share them."""
+    """The limits of new generations, and of uploads, as all processes share them."""
 
     def __init__(self, redis: Redis, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self._lane = Lane(redis.connection_pool)
         self._answer_within_s = answer_within_s
 
-    async def take(self, caller: Caller) -> Standing | None:
-        """Try to take one generation from the key's and the team's minute; none when Redis could not be asked.
+    async def take(self, caller: Caller, of: Counted = Counted.GENERATIONS) -> Standing | None:
+        """Try to take one from the key's and the team's minute of those; none when Redis could not be asked.
 
         Takes from both or from neither. Raises nothing; `require` makes a refusal of what this gives.
         """
-        limits = _limits(caller)
+        limits = _limits(caller, of)
         try:
             async with asyncio.timeout(self._answer_within_s):
                 # As the client does: what was lost on its way is asked once more, and may have been taken twice.
@@ -136,16 +147,16 @@ class GenerationRate:
             return None
         granted, *counted = answer
         stands = [
-            _standing(bool(granted), "key" if name == "key" else "team", limit, used, wait_s)
+            _standing(bool(granted), "key" if name == "key" else "team", limit, used, wait_s, of)
             for (name, _, limit), used, wait_s in zip(limits, counted[::2], counted[1::2], strict=True)
         ]
         return min(stands, key=_room)
 
-    async def give_back(self, caller: Caller) -> None:
-        """Take back one that was granted and came to no generation. Raises nothing: a minute forgets it anyway."""
+    async def give_back(self, caller: Caller, of: Counted = Counted.GENERATIONS) -> None:
+        """Take back one that was granted and came to nothing. Raises nothing: a minute forgets it anyway."""
         try:
             async with asyncio.timeout(self._answer_within_s):
-                await self._lane.run(_GIVE_BACK, [name for _, name, _ in _limits(caller)], [])
+                await self._lane.run(_GIVE_BACK, [name for _, name, _ in _limits(caller, of)], [])
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("rate_limit_not_given_back", reason=type(error).__name__, team_id=caller.team.id)
 
@@ -160,18 +171,22 @@ def require(standing: Standing | None) -> None:
         raise OutOfPace(standing)
 
 
-def _limits(caller: Caller) -> list[tuple[str, str, int]]:
+def _limits(caller: Caller, of: Counted) -> list[tuple[str, str, int]]:
     """The limits of a caller: whose each is, its name in Redis, and how many it allows."""
     key, team = caller.key, caller.team
-    limits = [("team", keyspace.team_rate(team.id), team.rpm)]
+    if of is Counted.UPLOADS:
+        names = keyspace.team_upload_rate(team.id), keyspace.key_upload_rate(team.id, key.first)
+    else:
+        names = keyspace.team_rate(team.id), keyspace.key_rate(team.id, key.first)
+    limits = [("team", names[0], team.rpm)]
     if key.rpm is not None:
         # Of its whole chain: while a rotated key and its successor both work, they have one minute together.
-        limits.insert(0, ("key", keyspace.key_rate(team.id, key.first), key.rpm))
+        limits.insert(0, ("key", names[1], key.rpm))
     return limits
 
 
-def _standing(granted: bool, name: Literal["key", "team"], limit: int, used: int, wait_s: int) -> Standing:
-    return Standing(granted, name, limit, max(limit - used, 0), max(wait_s, 1))
+def _standing(granted: bool, name: Literal["key", "team"], limit: int, used: int, wait_s: int, of: Counted) -> Standing:
+    return Standing(granted, name, limit, max(limit - used, 0), max(wait_s, 1), of)
 
 
 def _room(standing: Standing) -> tuple[int, int]:

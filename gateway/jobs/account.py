@@ -91,7 +91,10 @@ async def answered(tx: AsyncConnection, now: datetime) -> None:
     A POST that was on its way when the account was taken for the wrong one proves nothing: that one takes orders too.
     """
     known = await schema.lock_account(tx)
-    await tx.execute(_account.update().values(breaker_failures=0, breaker_until=None))
+    if known.breaker_failures or known.breaker_until is not None:
+        await tx.execute(_account.update().values(breaker_failures=0, breaker_until=None))
+    if known.paused_until is None and known.pause_reason is None:
+        return
     wrong = known.pause_reason == WRONG_ACCOUNT
     if not wrong or known.paused_until is None or known.paused_until <= now:
         await tx.execute(_account.update().values(paused_until=None, pause_reason=None))

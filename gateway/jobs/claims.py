@@ -7,6 +7,8 @@ Which queued job is next: of the team whose turn it is (``turns``), the one of t
 first. Teams, keys, models and batches that may not send now are passed over; theirs wait.
 """
 
+import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -36,6 +38,8 @@ _SLOTS_FOR_ONE_UNANSWERED = 100
 #: A job whose step broke off for no reason that is known would break off again, and is first in its line: the others
 #: go before it for this long.
 SET_ASIDE = timedelta(minutes=1)
+#: So long the claim of a step that was cancelled is tried to be given back.
+_LAST_WORD_S = 1.0
 
 _job = tables.jobs
 _team = tables.teams
@@ -64,9 +68,36 @@ class _Flights:
 
 async def outlook(connection: AsyncConnection, slots: int, now: datetime) -> Outlook:
     """A look before the leap: no lock is taken and nothing is promised."""
-    account = (await connection.execute(sa.select(tables.upstream_account))).one()
-    contenders = await _contenders(connection, account, slots, now, at_most=1)
+    account = (await connection.execute(_account_and_line(), {"now": now})).one()
+    # Most looks come when the line is empty: then nothing else is asked.
+    contenders = await _contenders(connection, account, slots, now, at_most=1) if account.waits else []
     return Outlook(open=bool(contenders), trial=account.breaker_failures > 0)
+
+
+async def call_next(shop: Shop, hint: str) -> None:
+    """Nudge for the next queued job, if any may be taken; to be called when what made room for it is committed.
+
+    One that is queued later has a nudge of its own, whose look sees the room.
+    """
+    try:
+        async with shop.database.read() as connection:
+            waits = (await connection.execute(sa.select(_waits()), {"now": shop.clock.now()})).scalar_one()
+    except errors.StoreUnavailable:
+        waits = True
+    if waits:
+        await shop.queue.submit(hint=hint)
+
+
+@lru_cache
+def _waits() -> sa.Exists:
+    """Whether any queued job is due and free."""
+    now = sa.bindparam("now", type_=_job.c.due_at.type)
+    return sa.exists().where(_job.c.state == State.QUEUED, _job.c.claim.is_(None), _job.c.due_at <= now)
+
+
+@lru_cache
+def _account_and_line() -> sa.Select[Any]:
+    return sa.select(tables.upstream_account, _waits().label("waits"))
 
 
 async def take_queued(shop: Shop, now: datetime) -> Job | None:
@@ -238,14 +269,17 @@ def _any_of(name: str) -> sa.BindParameter[Any]:
 
 async def _take_turn(tx: AsyncConnection, taken: Contender) -> None:
     """Write what every team owes now; rows are locked by id, and only after the job's."""
-    owing = sa.or_(_team.c.turn_micros > 0, _team.c.id == taken.team_id)
-    rows = await tx.execute(
-        sa.select(_team.c.id, _team.c.turn_micros).where(owing).order_by(_team.c.id).with_for_update(key_share=True)
-    )
+    rows = await tx.execute(_owing(), {"taken_id": taken.team_id})
     owed = {row.id: row.turn_micros for row in rows}
     for team_id, micros in turns.debts(owed, taken).items():
         if micros != owed[team_id]:
             await _owe(tx, team_id, micros)
+
+
+@lru_cache
+def _owing() -> sa.Select[Any]:
+    owing = sa.or_(_team.c.turn_micros > 0, _team.c.id == sa.bindparam("taken_id"))
+    return sa.select(_team.c.id, _team.c.turn_micros).where(owing).order_by(_team.c.id).with_for_update(key_share=True)
 
 
 async def give_turn_back(tx: AsyncConnection, job: Job) -> None:
@@ -303,10 +337,16 @@ def _marking() -> Any:  # noqa: ANN401  SQLAlchemy does not hand out its type
 async def held(shop: Shop, job: Job) -> AsyncIterator[None]:
     """Give the claim back, until that is written, when the step breaks off before its own last statement.
 
-    What the store broke off can be taken at once, anything else only after ``SET_ASIDE``.
+    What the store broke off, or was cancelled, can be taken at once, anything else only after ``SET_ASIDE``.
     """
     try:
         yield
+    except asyncio.CancelledError:
+        # The process is ending and waits for nobody: what cannot be written in a moment a sweep will free.
+        with contextlib.suppress(errors.StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_S):
+                await give_back(shop, job)
+        raise
     except Exception as error:
         due_at = None if isinstance(error, errors.StoreUnavailable) else shop.clock.now() + SET_ASIDE
         async for attempt in stamina.retry_context(

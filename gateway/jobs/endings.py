@@ -8,7 +8,8 @@ by its caller, or by ``handing``: after whatever of followers and credits is loc
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -96,24 +97,8 @@ async def landed(tx: AsyncConnection, ended: Job, now: datetime) -> list[Job]:
 
 
 async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, mark: _Mark, **values: object) -> Job | None:
-    mine = _job.c.claim == job.claim if mark.held else sa.true()
-    row = (
-        await tx.execute(
-            _job.update()
-            .where(_job.c.id == job.id, _job.c.state == job.state, mine)
-            .values(
-                state=state,
-                version=_job.c.version + 1,
-                ended_at=now,
-                claim=None,
-                claimed_by=None,
-                claimed_at=None,
-                results=None,
-                **values,
-            )
-            .returning(_job)
-        )
-    ).first()
+    named = {"of_job": job.id, "in_state": job.state} | ({"held": job.claim} if mark.held else {})
+    row = (await tx.execute(_ending(held=mark.held), {**named, "state": state, "ended_at": now, **values})).first()
     if row is None:
         return None
     ended = record.job(row)
@@ -126,6 +111,24 @@ async def _end(tx: AsyncConnection, job: Job, state: State, now: datetime, mark:
     event_id = await announce.ended(tx, ended, now)
     await announce.all_ended(tx, others, now)
     return replace(ended, event_id=event_id)
+
+
+# Made once, as those of the claims are; what else is written comes beside it, by the columns' names.
+@lru_cache
+def _ending(*, held: bool) -> Any:  # noqa: ANN401  SQLAlchemy does not hand out its type
+    mine = _job.c.claim == sa.bindparam("held") if held else sa.true()
+    return (
+        _job.update()
+        .where(_job.c.id == sa.bindparam("of_job"), _job.c.state == sa.bindparam("in_state"), mine)
+        .values(
+            version=_job.c.version + 1,
+            claim=None,
+            claimed_by=None,
+            claimed_at=None,
+            results=None,
+        )
+        .returning(_job)
+    )
 
 
 def expected(job: Job) -> int:

@@ -7,17 +7,16 @@ names the same object.
 
 import asyncio
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import errors, ids
@@ -28,7 +27,8 @@ from gateway.images import picture
 from gateway.images.picture import Picture
 from gateway.jobs import idempotency, uploads
 from gateway.jobs.draft import Caller
-from gateway.jobs.idempotency import Ticket
+from gateway.jobs.idempotency import KeyTaken, Ticket
+from gateway.jobs.seats import Seats
 from gateway.jobs.uploads import Upload
 from gateway.storage import erasure_tables, tables, upload_tables
 from gateway.storage.database import Database
@@ -42,11 +42,10 @@ MAX_BYTES: Final = 20 * 1024 * 1024
 TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 #: A team has so many at most, whatever their size.
 MOST: Final = 10_000
-#: Each holds a file in memory, in one process; a team may not take all the seats.
-AT_ONCE: Final = 8
-AT_ONCE_OF_A_TEAM: Final = 4
 #: Each takes a core for a moment and a decoded picture's memory.
 _DECODED_AT_ONCE: Final = 2
+#: More than a form puts around its file.
+_AROUND_BYTES: Final = 64 * 1024
 FETCHED_WITHIN_S: Final = 10.0
 _HOPS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -55,11 +54,13 @@ _ROUTE: Final = "uploads"
 #: No put takes so long; what is not named by then never will be.
 _ABANDONED_AFTER: Final = timedelta(hours=1)
 _HEADERS: Final = MappingProxyType({"Accept": ", ".join(TYPES)})
+_NOWHERE: Final = "leads to no address that pictures may be fetched from"
 _WORDS: Final = MappingProxyType(
     {
         Fault.BAD_URL: "is not one that can be called",
-        Fault.FORBIDDEN: "leads to an address that pictures may not be fetched from",
-        Fault.UNRESOLVED: "has a host that no name server knows",
+        # One answer for both: which names of the operator's own network there are is nobody's to find out.
+        Fault.FORBIDDEN: _NOWHERE,
+        Fault.UNRESOLVED: _NOWHERE,
         Fault.TIMEOUT: f"did not answer within {FETCHED_WITHIN_S:g} s",
         Fault.CONNECT: "cannot be connected to",
         Fault.CUT: "broke off its answer",
@@ -108,18 +109,8 @@ class Intake:
         self._room = room
         self._allowed = allowed
         self._decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
-        self._seated: Counter[str] = Counter()
-
-    @contextmanager
-    def seat(self, team_id: str) -> Iterator[None]:
-        """A place among those whose files are in memory; ``Unavailable`` when all are taken."""
-        if self._seated.total() >= AT_ONCE or self._seated[team_id] >= AT_ONCE_OF_A_TEAM:
-            raise errors.Unavailable("Too many uploads are under way at once; send it again.", retry_after_s=1)
-        self._seated[team_id] += 1
-        try:
-            yield
-        finally:
-            self._seated -= Counter({team_id: 1})  # which forgets who is at nothing
+        #: Where whoever has a file in memory sits.
+        self.seats = Seats(clock, MAX_BYTES + _AROUND_BYTES)
 
     async def fetch(self, url: object) -> bytes:
         """The bytes at a URL that a caller named; ``InvalidParameter`` says why they were not to be had.
@@ -139,7 +130,7 @@ class Intake:
         raise _unfetched(f"redirects more than {_HOPS} times")
 
     async def replayed(self, team_id: str, asked: Ticket) -> Taken | None:
-        """The upload that was brought under that key within a day; ``KeyReused`` for another body."""
+        """The upload that was brought under that key within a day and is there; ``KeyReused`` for another body."""
         now = self._clock.now()
         async with self._database.read() as connection:
             row = (
@@ -148,6 +139,7 @@ class Intake:
                         _upload.c.team_id == team_id,
                         _upload.c.request_hash == asked.key_hash,
                         _upload.c.created_at > now - idempotency.LIFE,
+                        _upload.c.expires_at > now,
                     )
                 )
             ).first()
@@ -218,7 +210,7 @@ class Intake:
                 if (await tx.execute(pinned)).first() is None:
                     return None
                 await _insert(tx, made, asked)
-        except sa.exc.IntegrityError:
+        except KeyTaken:
             return await self._quicker(made, asked)
         return Taken(made)
 
@@ -236,7 +228,7 @@ class Intake:
                     now = self._clock.now()
                     again = uploads.erasure(made, Cause.REQUEST, now, due_at=now)
                     await tx.execute(_erasure.insert().values(**again, done_at=now))
-        except sa.exc.IntegrityError:
+        except KeyTaken:
             return await self._quicker(made, asked)
         if not rescued:
             raise errors.ArchiveUnavailable
@@ -280,21 +272,34 @@ class Intake:
             )
 
 
-def ticket(key_header: str, body: Mapping[str, object] | bytes) -> Ticket:
+async def ticket(key_header: str, body: Mapping[str, object] | bytes) -> Ticket:
     """The ticket of an upload under an ``Idempotency-Key``: of a file its bytes count, of JSON what it says."""
-    said = {"sha256": hashlib.sha256(body).hexdigest()} if isinstance(body, bytes) else body
-    return idempotency.ticket(key_header, _ROUTE, said)
+    if isinstance(body, bytes):
+        # Of a large file this takes as long as many requests do.
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
+        return idempotency.ticket(key_header, _ROUTE, {"sha256": digest})
+    return idempotency.ticket(key_header, _ROUTE, body)
 
 
 async def _insert(tx: AsyncConnection, made: Upload, asked: Ticket | None) -> None:
-    hashes: dict[str, str] = {}
-    if asked is not None:
-        hashes = {"request_hash": asked.key_hash, "body_hash": asked.body_hash}
-        old = (_upload.c.team_id == made.team_id, _upload.c.request_hash == asked.key_hash)
-        day = _upload.c.created_at <= made.created_at - idempotency.LIFE
-        await tx.execute(_upload.update().where(*old, day).values(request_hash=None, body_hash=None))
+    """Write the row; ``KeyTaken`` when another request under its key was quicker."""
     values = {name: getattr(made, name) for name in Upload.__dataclass_fields__}
-    await tx.execute(_upload.insert().values(**values, **hashes))
+    if asked is None:
+        await tx.execute(_upload.insert().values(**values))
+        return
+    same = (_upload.c.team_id == made.team_id, _upload.c.request_hash == asked.key_hash)
+    day_ago = made.created_at - idempotency.LIFE
+    over = sa.or_(_upload.c.created_at <= day_ago, _upload.c.expires_at <= made.created_at)
+    await tx.execute(_upload.update().where(*same, over).values(request_hash=None, body_hash=None))
+    insert: Any = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(_upload)
+    kept = (
+        insert.values(**values, request_hash=asked.key_hash, body_hash=asked.body_hash)
+        # Of what may be in the way only this means that somebody was quicker.
+        .on_conflict_do_nothing(index_elements=["team_id", "request_hash"])
+        .returning(_upload.c.id)
+    )
+    if (await tx.execute(kept)).first() is None:
+        raise KeyTaken
 
 
 def _next(at: str, answer: Answer) -> str:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,6 +41,7 @@ _BACKOFF_MAX_S = 60.0
 _LONGEST_LINE = 20
 
 _job = tables.jobs
+_PICTURE = tables.images.insert()
 
 log = structlog.get_logger(__name__)
 
@@ -98,13 +99,30 @@ async def _announce(shop: Shop, after: Job) -> None:
 
 async def _line(connection: AsyncConnection, now: datetime) -> Sequence[str]:
     """The jobs to be archived that are due and free, the first whose copies expire first."""
-    rows = await connection.execute(
+    job_ids: Sequence[str] = (await connection.execute(_waiting(), {"now": now})).scalars().all()
+    return job_ids
+
+
+# Made once, as those of the claims are.
+@lru_cache
+def _waiting() -> sa.Select[Any]:
+    now = sa.bindparam("now", type_=_job.c.due_at.type)
+    return (
         sa.select(_job.c.id)
         .where(_job.c.state == State.ARCHIVING, _job.c.claim.is_(None), _job.c.due_at <= now)
         .order_by(_job.c.results_expire_at, _job.c.due_at)
         .limit(_LONGEST_LINE)
     )
-    return rows.scalars().all()
+
+
+@lru_cache
+def _standing() -> sa.Select[Any]:
+    return sa.select(_job.c.state).where(_job.c.id == sa.bindparam("of_job")).with_for_update()
+
+
+@lru_cache
+def _positions() -> sa.Select[Any]:
+    return sa.select(tables.images.c.position).where(tables.images.c.job_id == sa.bindparam("of_job"))
 
 
 async def _round(shop: Shop, job: Job) -> Tally:
@@ -182,7 +200,7 @@ async def _store(shop: Shop, job: Job, position: int, seed: int | None, found: P
         # Two workers can only store the same bytes under the same key; the first one's row stands.
         archiving = await _lock(tx, job)
         if archiving and position not in await _archived(tx, job):
-            await tx.execute(tables.images.insert().values(**vars(image), created_at=now))
+            await tx.execute(_PICTURE, {**vars(image), "created_at": now})
     if not archiving:
         await _take_back(shop, job, key, beside)
     if job.results_expire_at is not None:
@@ -278,15 +296,13 @@ async def _again(tx: AsyncConnection, job: Job, **values: object) -> Job | None:
 
 async def _lock(tx: AsyncConnection, job: Job) -> bool:
     """Lock the job's row; whether it is still being archived."""
-    row = await tx.execute(sa.select(_job.c.state).where(_job.c.id == job.id).with_for_update())
+    row = await tx.execute(_standing(), {"of_job": job.id})
     return bool(row.scalar_one() == State.ARCHIVING)
 
 
 async def _archived(connection: AsyncConnection, job: Job) -> frozenset[int]:
     """The positions of the pictures that are in the archive."""
-    image = tables.images
-    rows = await connection.execute(sa.select(image.c.position).where(image.c.job_id == job.id))
-    return frozenset(rows.scalars())
+    return frozenset((await connection.execute(_positions(), {"of_job": job.id})).scalars())
 
 
 def _over(job: Job, gone_since_at: datetime | None, now: datetime) -> bool:

@@ -7,15 +7,15 @@ and share a tenth of the request budget. Early looks, at models nobody knows yet
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.jobs import record, schedule
+from gateway.jobs import schedule
 from gateway.jobs.expect import Forecast
 from gateway.jobs.parts import Shop
-from gateway.jobs.record import Job
 from gateway.jobs.states import State
 from gateway.storage import tables
 from gateway.upstream import pacer
@@ -42,41 +42,65 @@ class Turn:
 
 async def turns(connection: AsyncConnection, shop: Shop, now: datetime) -> list[Turn]:
     """Whose turn it may be, in the order in which to ask the budget; empty when nothing is due."""
-    stalled = _stalled(connection, now)
-    due = await _due(connection, sa.not_(stalled), now)
+    due = await _due(connection, now, stalled=False)
     expected = {(job.model, job.resolution): job for job in due}
     forecasts = {kind: await schedule.forecast(connection, shop, job) for kind, job in expected.items()}
     probes = {job.id for job in due if _probing(forecasts[job.model, job.resolution], job, now)}
     plain = tuple(job.id for job in due if job.id not in probes)
     found = [
         # Theirs is a bucket of their own besides: asked first they get their tenth, and no more.
-        Turn(tuple(job.id for job in await _due(connection, stalled, now)), stalled=True),
+        Turn(tuple(job.id for job in await _due(connection, now, stalled=True)), stalled=True),
         Turn(plain) if plain else Turn(tuple(job.id for job in due), reserve=pacer.PROBE_RESERVE),
     ]
     return [turn for turn in found if turn.job_ids]
 
 
-async def _due(connection: AsyncConnection, kind: sa.ColumnElement[bool], now: datetime) -> list[Job]:
-    rows = await connection.execute(
-        sa.select(_job)
-        .where(_job.c.state == State.RUNNING, _job.c.claim.is_(None), _job.c.due_at <= now, kind)
+@dataclass(frozen=True)
+class _Due:
+    """As much of a job as says when to look at it."""
+
+    id: str
+    model: str
+    resolution: str
+    accepted_at: datetime | None
+
+
+async def _due(connection: AsyncConnection, now: datetime, *, stalled: bool) -> list[_Due]:
+    question = _waiting(connection.dialect.name, stalled=stalled)
+    rows = await connection.execute(question, {"now": now, "unseen_since": now - _UNSEEN})
+    return [_Due(row.id, row.model, row.resolution, row.accepted_at) for row in rows]
+
+
+# Made once, as those of the claims are.
+@lru_cache
+def _waiting(dialect: str, *, stalled: bool) -> sa.Select[Any]:
+    hangs = _stalled(dialect)
+    now = sa.bindparam("now", type_=_job.c.due_at.type)
+    return (
+        sa.select(_job.c.id, _job.c.model, _job.c.resolution, _job.c.accepted_at)
+        .where(
+            _job.c.state == State.RUNNING,
+            _job.c.claim.is_(None),
+            _job.c.due_at <= now,
+            hangs if stalled else sa.not_(hangs),
+        )
         .order_by(sa.func.coalesce(_job.c.last_unfinished_at, _job.c.accepted_at), _job.c.due_at)
         .limit(_LONGEST)
     )
-    return [record.job(row) for row in rows]
 
 
-def _stalled(connection: AsyncConnection, now: datetime) -> sa.ColumnElement[bool]:
+def _stalled(dialect: str) -> sa.ColumnElement[bool]:
     """Whether the job of the row hangs; never null."""
     seen, accepted = _job.c.last_unfinished_at, _job.c.accepted_at
     seconds: sa.ColumnElement[Any]
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         seconds = sa.extract("epoch", seen.op("-")(accepted))
     else:
         seconds = (sa.func.julianday(seen) - sa.func.julianday(accepted)) * 86_400
-    hangs = sa.and_(seen > now - _UNSEEN, seconds > STALLED_AFTER.total_seconds())
+    unseen_since = sa.bindparam("unseen_since", type_=seen.type)
+    hangs = sa.and_(seen > unseen_since, seconds > STALLED_AFTER.total_seconds())
     return sa.func.coalesce(hangs, sa.false())
 
 
-def _probing(expected: Forecast, job: Job, now: datetime) -> bool:
+def _probing(expected: Forecast, job: _Due, now: datetime) -> bool:
     return expected.guessed and schedule.elapsed_s(job, now) < expected.latest_s

@@ -12,6 +12,7 @@ from gateway.jobs.ferry import Ferry
 from gateway.jobs.forecasts import Forecasts
 from gateway.jobs.library import Library
 from gateway.jobs.queue import Queue
+from gateway.jobs.respite import Respite
 from gateway.jobs.turnstile import Turnstiles
 from gateway.reuse.shelf import Shelf
 from gateway.settings.keyring import DerivedKey
@@ -87,3 +88,4 @@ class Shop:
     links_reach_upstream: bool = True
     forecasts: Forecasts = field(default_factory=Forecasts)
     turnstiles: Turnstiles = field(default_factory=Turnstiles)
+    archive_respite: Respite = field(default_factory=Respite)

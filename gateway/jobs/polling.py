@@ -4,7 +4,8 @@ Any worker can take it, since the upstream's job id was committed before the fir
 """
 
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -106,7 +107,6 @@ async def _finished(tx: AsyncConnection, shop: Shop, job: Job, reading: answers.
         tx,
         job,
         state=State.ARCHIVING,
-        version=_job.c.version + 1,
         results=[{"url": result.url, "seed": result.seed} for result in reading.results],
         results_expire_at=keep_until,
         finished_upstream_at=now,
@@ -186,22 +186,30 @@ def _too_old(job: Job, now: datetime) -> bool:
 
 async def _write(tx: AsyncConnection, job: Job, **values: object) -> Job | None:
     """Write what was seen and end the claim; none if the job was moved by someone else meanwhile."""
-    row = (
-        await tx.execute(
-            _job.update()
-            .where(_job.c.id == job.id, _job.c.state == State.RUNNING, _job.c.claim == job.claim)
-            .values(
-                **values,
-                polls=_job.c.polls + 1,
-                nudges=_job.c.nudges + 1,
-                claim=None,
-                claimed_by=None,
-                claimed_at=None,
-            )
-            .returning(_job)
-        )
-    ).first()
+    row = (await tx.execute(_writing(moves="state" in values), {"of_job": job.id, "held": job.claim, **values})).first()
     return None if row is None else record.job(row)
+
+
+# Made once, as those of the claims are; what else is written comes beside it, by the columns' names.
+@lru_cache
+def _writing(*, moves: bool) -> Any:  # noqa: ANN401  SQLAlchemy does not hand out its type
+    return (
+        _job.update()
+        .where(
+            _job.c.id == sa.bindparam("of_job"),
+            _job.c.state == State.RUNNING,
+            _job.c.claim == sa.bindparam("held"),
+        )
+        .values(
+            version=_job.c.version + (1 if moves else 0),
+            polls=_job.c.polls + 1,
+            nudges=_job.c.nudges + 1,
+            claim=None,
+            claimed_by=None,
+            claimed_at=None,
+        )
+        .returning(_job)
+    )
 
 
 async def _announce(shop: Shop, job: Job) -> None:
@@ -213,4 +221,4 @@ async def _announce(shop: Shop, job: Job) -> None:
         await shop.queue.step(Step.ARCHIVE, job)
     await shop.queue.ended(job)
     # Its slot upstream is free.
-    await shop.queue.submit(hint=f"{job.id}:slot")
+    await claims.call_next(shop, f"{job.id}:slot")

@@ -2,6 +2,8 @@
 
 import zlib
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,9 +24,26 @@ _EARLY_S = 0.1
 
 _job = tables.jobs
 _duration = tables.durations
+_LEARNT = _duration.insert()
 
 
-async def _seen(connection: AsyncConnection, job: Job) -> list[Interval]:
+class Expected(Protocol):
+    """As much of a job as says when it may be finished."""
+
+    @property
+    def model(self) -> str:
+        """Its model's ``apiId``."""
+
+    @property
+    def resolution(self) -> str:
+        """Its row in the model's price table."""
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """When the upstream took it."""
+
+
+async def _seen(connection: AsyncConnection, job: Expected) -> list[Interval]:
     """What the job's model and resolution took lately, newest first."""
     rows = await connection.execute(
         sa.select(_duration.c.low_s, _duration.c.high_s)
@@ -35,7 +54,7 @@ async def _seen(connection: AsyncConnection, job: Job) -> list[Interval]:
     return [Interval(row.low_s, row.high_s) for row in rows]
 
 
-async def forecast(connection: AsyncConnection, shop: Shop, job: Job) -> Forecast:
+async def forecast(connection: AsyncConnection, shop: Shop, job: Expected) -> Forecast:
     """What is expected of the job, by what its like took."""
     now_s = shop.clock.monotonic()
     found = shop.forecasts.find(job.model, job.resolution, now_s)
@@ -48,12 +67,12 @@ async def forecast(connection: AsyncConnection, shop: Shop, job: Job) -> Forecas
     )
 
 
-def _typical_s(shop: Shop, job: Job) -> float:
+def _typical_s(shop: Shop, job: Expected) -> float:
     """The catalogue's word on how long the job's model takes."""
     return next((model.typical_s for model in shop.catalogue if model.api_id == job.model), _UNKNOWN_MODEL_S)
 
 
-def elapsed_s(job: Job, now: datetime) -> float:
+def elapsed_s(job: Expected, now: datetime) -> float:
     """How long the job has been upstream."""
     return max((now - (job.accepted_at or now)).total_seconds(), 0.0)
 
@@ -92,17 +111,17 @@ async def learn(tx: AsyncConnection, shop: Shop, job: Job, now: datetime) -> Int
         elif low_s == 0.0 and planned.safety:
             # The call did not come, and the look that was there for that tells next to nothing of the duration.
             return Interval(low_s, high_s)
-    await tx.execute(
-        _duration.insert().values(
-            job_id=job.id, model=job.model, resolution=job.resolution, low_s=low_s, high_s=high_s, recorded_at=now
-        )
-    )
+    took = {"low_s": low_s, "high_s": high_s, "recorded_at": now}
+    await tx.execute(_LEARNT, {"job_id": job.id, "model": job.model, "resolution": job.resolution, **took})
     return Interval(low_s, high_s)
 
 
 async def due(tx: AsyncConnection, job: Job, at: datetime) -> Job:
     """Make the job's next step due at a moment, under a new nudge number."""
-    row = await tx.execute(
-        _job.update().where(_job.c.id == job.id).values(due_at=at, nudges=_job.c.nudges + 1).returning(_job)
-    )
+    row = await tx.execute(_postponing(), {"of_job": job.id, "due_at": at})
     return record.job(row.one())
+
+
+@lru_cache
+def _postponing() -> Any:  # noqa: ANN401  SQLAlchemy does not hand out its type
+    return _job.update().where(_job.c.id == sa.bindparam("of_job")).values(nudges=_job.c.nudges + 1).returning(_job)

@@ -24,12 +24,12 @@ from gateway.upstream.answers import Refusal
 
 #: A worker is taken for dead after 8 s; one that was away for longer than this since its claim sends nothing.
 SEND_WITHIN_S = 5.0
-#: A job whose uploads the archive does not show is looked at again after this.
-AGAIN_AFTER = timedelta(seconds=10)
 #: Nudges that wait for the pacer collapse into one for each quarter of a second.
 _TICKS_PER_S = 4
-#: So many jobs that cannot be sent are ended with one token of the request budget.
+#: So many jobs that cannot be sent are ended or put aside with one token of the request budget, for so long at most:
+#: a token is worth something for a minute, and a step that goes on for ever cannot be waited for.
 _MOST_WITHDRAWN = 100
+_WITHDRAW_WITHIN_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +37,15 @@ log = structlog.get_logger(__name__)
 async def submit(shop: Shop) -> None:
     """Take the next queued job, whichever it is, and send it; nothing if none may be sent now."""
     taken = await shop.turnstiles.submit.through(partial(_look, shop))
-    for _ in range(_MOST_WITHDRAWN):
-        # What cannot be sent any more ends here, and leaves the token to the next.
-        if taken is None or await _sent(shop, *taken):
+    until_s, withdrawn = shop.clock.monotonic() + _WITHDRAW_WITHIN_S, 0
+    # What cannot be sent ends here or waits, and leaves the token to the next.
+    while taken is not None and not await _sent(shop, *taken):
+        withdrawn += 1
+        if withdrawn >= _MOST_WITHDRAWN or shop.clock.monotonic() >= until_s:
+            await shop.queue.submit()
             return
         # Who looked in vain meanwhile may have had no token.
         taken = await shop.turnstiles.submit.through(partial(_claim, shop), regardless=True)
-    await shop.queue.submit()
 
 
 async def _look(shop: Shop) -> tuple[Job, float] | None:
@@ -71,7 +73,7 @@ async def _claim(shop: Shop) -> tuple[Job, float] | None:
 
 
 async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
-    """Send the claimed job; false if it was ended instead."""
+    """Send the claimed job; false if it was ended instead, or put aside."""
     traced.waited(shop, job)
     with traced.step(shop, job, "submit") as span:
         async with claims.held(shop, job):
@@ -86,7 +88,7 @@ async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
             if lent is None:
                 return False
             # There may be more: the next one's claim need not wait for this one's answer.
-            await shop.queue.submit(hint=f"after:{job.claim}")
+            await claims.call_next(shop, f"after:{job.claim}")
             await _send(
                 shop, job, parameters.upstream_body(model, with_references(model, job.parameters, lent)), begun_s, span
             )
@@ -95,14 +97,12 @@ async def _sent(shop: Shop, job: Job, begun_s: float) -> bool:
 
 async def _lent(shop: Shop, job: Job, model: Model) -> Mapping[str, str] | None:
     """Links to the uploads that the job starts from; none if it was ended, or put aside until the archive answers."""
-    try:
-        lent = await lending.links(shop, job, model)
-    except errors.ArchiveUnavailable as error:
-        log.warning("archive_unavailable", job_id=job.id, reason=error.message)
-        await claims.give_back(shop, job, shop.clock.now() + AGAIN_AFTER)
-        return None
+    lent = await lending.links(shop, job, model)
     if isinstance(lent, lending.Lost):
         await _withdraw(shop, job, Failure.REFERENCE_LOST, lent.reason)
+        return None
+    if isinstance(lent, lending.Later):
+        await lending.put_aside(shop, job, lent)
         return None
     return lent
 

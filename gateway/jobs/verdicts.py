@@ -103,7 +103,6 @@ async def accepted(
         log.warning("picture_orphaned", job_id=case.job.id, attempt=case.number, cost_micros=cost_micros)
         await recost(tx, case.job.id)
         return None
-    await recost(tx, case.job.id)
     return await _run(tx, case, answer)
 
 
@@ -117,6 +116,7 @@ async def _run(tx: AsyncConnection, case: Case, answer: answers.Accepted) -> Job
             version=_job.c.version + 1,
             upstream_job_id=answer.upstream_job_id,
             accepted_at=since,
+            cost_micros=_spent(case.job.id),
             ended_at=None,
             error_code=None,
             error_message=None,
@@ -129,9 +129,12 @@ async def _run(tx: AsyncConnection, case: Case, answer: answers.Accepted) -> Job
 
 async def recost(tx: AsyncConnection, job_id: str) -> None:
     """Write what the job has cost: the sum over its attempts, of which more than one may have been charged."""
+    await tx.execute(_job.update().where(_job.c.id == job_id).values(cost_micros=_spent(job_id)))
+
+
+def _spent(job_id: str) -> sa.ScalarSelect[int]:
     attempt = tables.attempts
-    total = sa.select(sa.func.sum(attempt.c.cost_micros)).where(attempt.c.job_id == job_id).scalar_subquery()
-    await tx.execute(_job.update().where(_job.c.id == job_id).values(cost_micros=total))
+    return sa.select(sa.func.sum(attempt.c.cost_micros)).where(attempt.c.job_id == job_id).scalar_subquery()
 
 
 async def _charge(tx: AsyncConnection, case: Case, cost_micros: int) -> None:

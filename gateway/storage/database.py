@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,17 @@ _LIMITS = (
 _OURS = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError, sa.exc.NotSupportedError)
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long PostgreSQL lets a transaction of ours go on: idle between statements, and as a whole."""
+
+    stalled_ms: int = STALLED_TRANSACTION_MS
+    longest_ms: int = LONGEST_TRANSACTION_MS
+
+
+LIMITS = Limits()
 
 
 class Database:
@@ -141,7 +153,7 @@ def _unavailable(cause: BaseException) -> errors.StoreUnavailable:
     return errors.StoreUnavailable()
 
 
-def open(url: str, lock_wait_s: float = LOCK_WAIT_S) -> Database:
+def open(url: str, lock_wait_s: float = LOCK_WAIT_S, limits: Limits = LIMITS) -> Database:
     """A database by its URL; connects lazily, so an unreachable server shows at the first statement.
 
     ``lock_wait_s`` is how long a writer waits for SQLite's one write lock, and anyone for a pooled connection.
@@ -149,10 +161,10 @@ def open(url: str, lock_wait_s: float = LOCK_WAIT_S) -> Database:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(parsed, lock_wait_s)
-    return _open_postgresql(parsed, lock_wait_s)
+    return _open_postgresql(parsed, lock_wait_s, limits)
 
 
-def _open_postgresql(url: sa.URL, lock_wait_s: float) -> Database:
+def _open_postgresql(url: sa.URL, lock_wait_s: float, limits: Limits) -> Database:
     writer = create_async_engine(
         url,
         pool_size=10,
@@ -166,24 +178,24 @@ def _open_postgresql(url: sa.URL, lock_wait_s: float) -> Database:
                 "synchronous_commit": "on",
                 # A process that stalled inside transactions must not keep its locks from everyone else, nor pass them
                 # from one of its connections to the next: both are over before it is taken for dead.
-                "idle_in_transaction_session_timeout": str(STALLED_TRANSACTION_MS),
+                "idle_in_transaction_session_timeout": str(limits.stalled_ms),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
             },
         },
         hide_parameters=True,
     )
-    event.listen(writer.sync_engine, "connect", _prepare_postgresql)
+    event.listen(writer.sync_engine, "connect", partial(_prepare_postgresql, limits))
     event.listen(writer.sync_engine, "checkin", _note_use)
     event.listen(writer.sync_engine, "checkout", partial(_require_living, writer.dialect))
     return Database(writer.execution_options(isolation_level="AUTOCOMMIT"), writer)
 
 
-def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
+def _prepare_postgresql(limits: Limits, connection: DBAPIConnection, _record: object) -> None:
     # A client that froze between the messages of one statement is not idle to the server, and would keep its locks
     # for as long as it stays frozen. PostgreSQL has a limit for that since 17; before that only TCP's own applies.
     cursor = connection.cursor()
     cursor.execute(
-        f"SELECT set_config('transaction_timeout', '{LONGEST_TRANSACTION_MS}', false) "
+        f"SELECT set_config('transaction_timeout', '{limits.longest_ms}', false) "
         "WHERE current_setting('transaction_timeout', true) IS NOT NULL"
     )
     cursor.close()

@@ -28,6 +28,16 @@ def key_rate(team_id: str, key_id: str) -> str:
     return f"{PREFIX}rate:{{{team_id}}}:{key_id}"
 
 
+def team_upload_rate(team_id: str) -> str:
+    """The uploads that a team brought in the last minute, as ``team_rate``."""
+    return f"{PREFIX}upload-rate:{{{team_id}}}"
+
+
+def key_upload_rate(team_id: str, key_id: str) -> str:
+    """The same for one of its keys."""
+    return f"{PREFIX}upload-rate:{{{team_id}}}:{key_id}"
+
+
 #: The braces keep all that one script touches in one cluster slot.
 _REUSE = PREFIX + "{reuse}:"
 #: Cache hits since they were last taken over: a hash with how many (``n``) and micro-credits (``m``) by who and when.

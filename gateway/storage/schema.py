@@ -4,6 +4,8 @@ Only ``torii migrate`` (which ``torii up`` calls) changes a schema. Releases N a
 takes its own release's schema and the next one's, nothing else.
 """
 
+from typing import Final
+
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -20,6 +22,7 @@ RELEASE = 4
 
 #: Any number, the same in each process: makes two migrations at once wait for each other on PostgreSQL.
 _MIGRATION_LOCK = 0x746F726969
+_THE_ACCOUNT: Final = sa.select(tables.upstream_account).where(tables.upstream_account.c.id == 1).with_for_update()
 
 
 def config(connection: sa.Connection | None = None) -> Config:
@@ -118,5 +121,4 @@ async def pending(opened: Database) -> bool:
 
 async def lock_account(tx: AsyncConnection) -> sa.Row[tuple[object, ...]]:
     """The one row of the upstream account, locked until the transaction ends."""
-    account = tables.upstream_account
-    return (await tx.execute(sa.select(account).where(account.c.id == 1).with_for_update())).one()
+    return (await tx.execute(_THE_ACCOUNT)).one()

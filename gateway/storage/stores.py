@@ -13,7 +13,7 @@ from gateway import errors
 from gateway.clock import Clock, SystemClock
 from gateway.settings.values import Settings
 from gateway.storage import database, schema
-from gateway.storage.database import Database
+from gateway.storage.database import Database, Limits
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ async def open(settings: Settings) -> AsyncIterator[Stores]:
         await found.close()
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, limits: Limits = database.LIMITS) -> Database:
     """The database of those settings; ``SettingError`` when its folder cannot be made."""
     try:
-        return database.open(settings.reveal("database_url"))
+        return database.open(settings.reveal("database_url"), limits=limits)
     except OSError as error:
         raise errors.SettingError(
             f"TORII_DATABASE_URL: its folder cannot be made ({error.strerror})", param="TORII_DATABASE_URL"

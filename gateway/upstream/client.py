@@ -7,9 +7,11 @@ that has no key to lose.
 
 import asyncio
 import math
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -58,8 +60,10 @@ class Upstream:
         clock: Clock,
         heed: Heed | None = None,
         *,
+        trusted: ssl.SSLContext | None = None,
         traces: Traces = tracing.OFF,
     ) -> None:
+        """Made with the authorities that certificates are held to; by default the system's."""
         self._address = address
         self._traces = traces
         self._metrics = measured
@@ -67,13 +71,12 @@ class Upstream:
         self._heed = heed
         timeout = httpx.Timeout(answers.SUBMIT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
         authorization = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-        self._submits = httpx.AsyncClient(
-            headers=authorization, timeout=timeout, limits=httpx.Limits(max_keepalive_connections=0)
+        client = partial(
+            httpx.AsyncClient, timeout=timeout, verify=httpx.create_ssl_context() if trusted is None else trusted
         )
-        self._reads = httpx.AsyncClient(
-            headers=authorization, timeout=timeout, limits=httpx.Limits(max_connections=100, keepalive_expiry=30.0)
-        )
-        self._downloads = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=20))
+        self._submits = client(headers=authorization, limits=httpx.Limits(max_keepalive_connections=0))
+        self._reads = client(headers=authorization, limits=httpx.Limits(max_connections=100, keepalive_expiry=30.0))
+        self._downloads = client(limits=httpx.Limits(max_connections=20))
 
     async def close(self) -> None:
         """Close every connection."""

@@ -60,6 +60,11 @@ class Answer:
     body: bytes | None
 
 
+def authorities() -> ssl.SSLContext:
+    """Those that the system trusts. Reading them takes longer than starting most parts: once for each process."""
+    return httpx.create_ssl_context()
+
+
 class Outbound:
     """A client for URLs that are not to be trusted; one for each process."""
 
@@ -78,7 +83,7 @@ class Outbound:
         self._resolve = self._ask_system if resolve is None else resolve
         # A connection is for one name and its certificate: none is kept for another name at the same address.
         limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=0)
-        verify = httpx.create_ssl_context() if trusted is None else trusted
+        verify = authorities() if trusted is None else trusted
         self._client = httpx.AsyncClient(verify=verify, trust_env=False, follow_redirects=False, limits=limits)
 
     async def close(self) -> None:

@@ -1,7 +1,6 @@
 """A front door for a test: the real server in a thread of its own, on a free port, and the stores behind it."""
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from gateway.images import picture
 from gateway.jobs.states import State
 from gateway.settings import keyring, values
 from gateway.settings.values import Purpose
-from gateway.storage import database, schema, tables
+from gateway.storage import database, tables
 from gateway.tenancy import keys, scopes, teams
 from gateway.tenancy.keys import Key
 from gateway.tenancy.scopes import Scope
@@ -27,6 +26,7 @@ from service import listening, server
 from service.readiness import Readiness
 from tests.api.contract import TORII
 from tests.support import ports, wait
+from tests.support.rig import migrated, nobody
 
 SECRET_KEY = "s3cret-" + "k" * 40
 ADMIN_TOKEN = "admin-" + "t" * 40
@@ -58,8 +58,7 @@ class Door:
         self.keyring = keyring.derive(self.settings.secret_key)
         self.client = httpx.AsyncClient(
             base_url=self.base_url,
-            # Plain HTTP: reading the authorities that a client trusts takes longer than most tests do.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=nobody(),
             timeout=30,
             trust_env=False,
             event_hooks={"response": [_hold_to_contract]},
@@ -69,7 +68,7 @@ class Door:
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
-        await schema.migrate(self.database)
+        await migrated(self.database)
         self._thread.start()
         await wait.until(self._started, timeout_s=20, what="the front door is open")
         return self
@@ -111,7 +110,7 @@ class Door:
             self._failure = error
 
     async def _serve(self) -> None:
-        async with bootstrap.house(self.settings) as house:
+        async with bootstrap.house(self.settings, trusted=nobody()) as house:
             self._server = server.build(house)
             with listening.open(ports.LOOPBACK, self.port) as listener:
                 await self._server.serve(sockets=[listener])

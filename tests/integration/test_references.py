@@ -11,7 +11,7 @@ import pytest
 from gateway import errors
 from gateway.images.catalogue import Catalogue
 from gateway.images.model import Parameter
-from gateway.jobs import accept, batching, desk, gate, quote, submission
+from gateway.jobs import accept, batching, desk, gate, lending, quote, submission
 from gateway.jobs.states import UNCHARGED, Failure, State
 from gateway.reuse.directives import Handling
 from gateway.storage import tables, upload_tables
@@ -104,7 +104,7 @@ async def test_an_archive_that_is_away_makes_a_job_wait(studio: Studio) -> None:
     assert waiting.due_at > rig.house.clock.now()
     assert (await rig.job(other.id)).state is State.RUNNING
     editing.mount(away, archive)
-    await rig.hurry(due_at=submission.AGAIN_AFTER)
+    await rig.hurry(due_at=lending.AGAIN_AFTER)
     assert (await rig.drive(await rig.job(job.id))).state is State.COMPLETED
 
 

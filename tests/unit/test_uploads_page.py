@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.images import catalogue, parameters
 from gateway.images.model import references
-from gateway.jobs import intake
+from gateway.jobs import intake, lending, respite, seats
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "uploads.md"
 
@@ -24,7 +24,10 @@ def test_the_catalogue_of_the_page_can_be_read(tmp_path: Path) -> None:
 
 def test_the_page_knows_the_bounds() -> None:
     """The numbers on the page are the code's."""
-    page = PAGE.read_text()
+    page = " ".join(PAGE.read_text().split())
     assert f"{intake.MAX_BYTES // 2**20} MiB" in page
     assert f"{intake.MOST:,} uploads" in page
     assert all(media_type in page for media_type in intake.TYPES)
+    assert (seats.AT_ONCE, seats.AT_ONCE_OF_A_TEAM, lending.PLACES) == (8, 4, 2)
+    assert f"within {seats.WAIT_S:g} s" in page
+    assert f"for {respite.REST_S:g} s" in page
