@@ -62,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[GUARD] = LoopbackGuard()
     sys.addaudithook(config.stash[GUARD].hook)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end ends its servers too
+    # A shell has what it starts in the background ignore Ctrl-C, and so would each command that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -101,7 +101,9 @@ class Lane:
 
     async def _serve(self) -> None:
         """Carry questions and answers until something goes wrong."""
-        settings = {**self._pool.connection_kwargs, "answer_timeout_s": None}
+        # Each round of questions has its time; a connection's own for each answer would only be kept twice.
+        settings = {**self._pool.connection_kwargs, "socket_timeout": None}
+        settings.pop("answer_timeout_s", None)
         connection: AbstractConnection = self._pool.connection_class(**settings)
         asked: list[_Asked] = []
         fault: BaseException = exceptions.ConnectionError("the connection was given up")

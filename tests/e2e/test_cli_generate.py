@@ -268,7 +268,7 @@ def test_ctrl_c_and_back(house: Household, tmp_path: Path) -> None:
         terminal.shows(" left", 10)
         terminal.shows("━", 10)
         terminal.interrupt()
-        assert terminal.end(60) == 130
+        assert terminal.end(20) == 130
         said = terminal.screen()
     assert "Traceback" not in said
     job = re.search(r"torii jobs watch (job_\w+)", said)

@@ -60,7 +60,7 @@ def test_a_caller_has_its_jobs(house: Household, tmp_path: Path) -> None:
         heard = partial(house.crooked.requests, "GET", "/events")
         wait.until_sync(heard, timeout_s=40, what="somebody listens")
         house.resume()
-        told, errors = watcher.communicate(timeout=60)
+        told, errors = watcher.communicate(timeout=20)
     assert (watcher.returncode, errors) == (0, "")
     *changes, saved = [json.loads(line) for line in told.splitlines()]
     assert (changes[0]["state"], changes[-1]["state"]) == ("queued", "completed")
@@ -120,7 +120,7 @@ def test_all_jobs_on_a_terminal(house: Household, tmp_path: Path) -> None:
         house.resume()
         terminal.shows("completed", 30)
         terminal.interrupt()
-        assert terminal.end(60) == 130
+        assert terminal.end(20) == 130
         assert "Traceback" not in terminal.screen()
 
 
@@ -139,7 +139,7 @@ def test_all_jobs_for_a_program(house: Household, tmp_path: Path) -> None:
             if "completed" in states:
                 break
         watcher.send_signal(signal.SIGINT)
-        assert watcher.communicate(timeout=60)[1] == ""
+        assert watcher.communicate(timeout=20)[1] == ""
     assert (watcher.returncode, states[0], states[-1]) == (130, "queued", "completed")
 
 
