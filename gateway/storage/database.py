@@ -239,6 +239,7 @@ def _open_sqlite(url: sa.URL, lock_wait_s: float) -> Database:
     )
     for engine in (reader, writer):
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "invalidate", _roll_back)
     event.listen(writer.sync_engine, "begin", _begin_immediate)
     return Database(reader, writer)
 
@@ -251,6 +252,18 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _roll_back(connection: DBAPIConnection, _record: object, _error: object) -> None:
+    """End the transaction of a connection that is given up, as when its caller was cancelled, before it is closed.
+
+    Closed with a statement that somebody still refers to, such as a traceback, SQLite keeps it and its write lock until
+    that is collected, and nobody can write meanwhile.
+    """
+    # What the driver is told runs in its own thread, one after the other: after the statement that was given up, and
+    # before the closing that comes next.
+    rolling = asyncio.ensure_future(connection.driver_connection.rollback())
+    rolling.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _into_wal(cursor: DBAPICursor) -> None:
