@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from importlib import metadata
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
@@ -46,7 +46,7 @@ from gateway.settings.values import Settings
 from gateway.storage import database, stores, valkey
 from gateway.storage.database import Database, Limits
 from gateway.storage.erasure_tables import Cause
-from gateway.storage.lane import Lane
+from gateway.storage.lane import CONVENIENCE_S, Lane
 from gateway.telemetry import metrics, tracing
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Collector, Traces
@@ -119,29 +119,42 @@ class House:
         )
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a gateway is opened on that no setting says; the defaults are for all but tests."""
+
+    #: Opens tracing.
+    traced: Opens = tracing.open
+    trusted: Trusted = None
+    #: In which a transaction may stand still.
+    limits: Limits = database.LIMITS
+    #: A caller is let in when Redis does not say within this what its pace is.
+    pace_within_s: float = CONVENIENCE_S
+
+
+TERMS: Final = Terms()
+
+
 @asynccontextmanager
-async def house(
-    settings: Settings, traced: Opens = tracing.open, trusted: Trusted = None, limits: Limits = database.LIMITS
-) -> AsyncIterator[House]:
+async def house(settings: Settings, terms: Terms = TERMS) -> AsyncIterator[House]:
     """A whole gateway, closed at the end.
 
     Raises ``SettingError`` (which names the variable) when the catalogue is wrong, the database cannot be reached, or
-    its schema is not one that this release works with. Redis and the archive may come later. ``traced`` opens tracing;
-    a test may want the spans for itself, and limits in which it may stand still inside of a transaction.
+    its schema is not one that this release works with. Redis and the archive may come later.
     """
     ring = keyring.derive(settings.secret_key)
     registry = CollectorRegistry()
     measured = metrics.declare(registry, metadata.version("torii"))
-    traces = traced(_collector(settings), measured.spans_dropped)
-    opened = stores.open_database(settings, limits)
+    traces = terms.traced(_collector(settings), measured.spans_dropped)
+    opened = stores.open_database(settings, terms.limits)
     redis = valkey.open(settings.reveal("redis_url"))
     objects: Bucket | None = None
-    trusted = outbound.authorities() if trusted is None else trusted
+    trusted = outbound.authorities() if terms.trusted is None else terms.trusted
     caller = Outbound(settings.webhook_allow_nets, trusted=trusted, traces=traces)
     recogniser = Recogniser(opened, ring.api_keys, SystemClock())
     ferry = Ferry()
     nudges = queue.open(redis, traces, Lane(redis.connection_pool))
-    rate = GenerationRate(redis)
+    rate = GenerationRate(redis, terms.pace_within_s)
     waiting_room = WaitingRoom(opened, redis, SystemClock(), settings.unknown_wait_s)
     reused: Library | None = None
     try:

@@ -221,6 +221,8 @@ def s3_server(pytestconfig: pytest.Config) -> Iterator[RadosGateway]:
     """Give the run's S3 server; a test may stop, pause or restart its gateway."""
     with _running(pytestconfig, "s3", RadosGateway) as server:
         yield server
+        if server.breaks:
+            pytestconfig.stash[REPORT].ran["s3"] += f", broke off by itself: {'; '.join(server.breaks)}"
 
 
 @pytest.fixture

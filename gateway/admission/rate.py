@@ -19,12 +19,10 @@ from redis.exceptions import RedisError
 
 from gateway import errors
 from gateway.storage import keyspace
-from gateway.storage.lane import Lane, Script
+from gateway.storage.lane import ANSWER_WITHIN_S, CONVENIENCE_S, Lane, Script
 from gateway.tenancy.recognition import Caller
 
 WINDOW_S: Final = 60
-#: A limit is worth no more of a caller's time than this.
-ANSWER_WITHIN_S: Final = 0.15
 
 # Answers whether it was taken and, for each limit, how many are used and in how many seconds there is room for more.
 # The server's clock counts; what it wrote before it jumped back is forgotten rather than held against anyone.
@@ -126,8 +124,8 @@ class OutOfPace(errors.RateLimited):
 class GenerationRate:
     """The limits of new generations, and of uploads, as all processes share them."""
 
-    def __init__(self, redis: Redis, answer_within_s: float = ANSWER_WITHIN_S) -> None:
-        self._lane = Lane(redis.connection_pool)
+    def __init__(self, redis: Redis, answer_within_s: float = CONVENIENCE_S) -> None:
+        self._lane = Lane(redis.connection_pool, max(answer_within_s, ANSWER_WITHIN_S))
         self._answer_within_s = answer_within_s
 
     async def take(self, caller: Caller, of: Counted = Counted.GENERATIONS) -> Standing | None:

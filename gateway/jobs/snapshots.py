@@ -21,10 +21,8 @@ from gateway.jobs.errands import Errands
 from gateway.jobs.record import Image, Job
 from gateway.jobs.states import ENDED, Failure
 from gateway.storage import keyspace
-from gateway.storage.lane import Lane, Script
+from gateway.storage.lane import CONVENIENCE_S, Lane, Script
 
-#: A snapshot is worth no more of a caller's time than this: SQL has the job too.
-ANSWER_WITHIN_S: Final = 0.15
 #: After a silence Redis is left alone for this long.
 REST_S: Final = 1.0
 LIFE_MS: Final = 60_000
@@ -94,7 +92,7 @@ def lasting(job: Job) -> bool:
 class Snapshots:
     """The snapshots that all processes share. One a process: it remembers for a moment that Redis is silent."""
 
-    def __init__(self, redis: Redis, clock: Clock, errands: Errands, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+    def __init__(self, redis: Redis, clock: Clock, errands: Errands, answer_within_s: float = CONVENIENCE_S) -> None:
         self._redis = redis
         self._lane = Lane(redis.connection_pool)
         self._clock = clock
@@ -159,7 +157,7 @@ class Snapshots:
             return None
 
 
-async def forget(redis: Redis, jobs: Sequence[Job], within_s: float = ANSWER_WITHIN_S) -> bool:
+async def forget(redis: Redis, jobs: Sequence[Job], within_s: float = CONVENIENCE_S) -> bool:
     """Take away what is kept of these jobs, after the commit that erased them; whether all of it was done."""
     mark = redis.register_script(_MARK)
     try:

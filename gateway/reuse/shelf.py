@@ -24,10 +24,8 @@ from gateway.reuse.answer import Answer
 from gateway.reuse.entries import Purged
 from gateway.reuse.places import Place
 from gateway.storage import keyspace
-from gateway.storage.lane import Lane, Script
+from gateway.storage.lane import CONVENIENCE_S, Lane, Script
 
-#: A hit is worth no more of a caller's time than this: SQL has the answer too.
-ANSWER_WITHIN_S: Final = 0.15
 #: After a silence Redis is left alone for this long, so that a frozen one does not slow down every request.
 REST_S: Final = 1.0
 LIFE_MS: Final = 60_000
@@ -109,7 +107,7 @@ class Look:
 class Shelf:
     """The copies that all processes share. One a process: it remembers for a moment that Redis is silent."""
 
-    def __init__(self, redis: Redis, clock: Clock, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+    def __init__(self, redis: Redis, clock: Clock, answer_within_s: float = CONVENIENCE_S) -> None:
         self._redis = redis
         self._clock = clock
         self._answer_within_s = answer_within_s

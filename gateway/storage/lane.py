@@ -19,6 +19,8 @@ from gateway.storage import valkey
 
 #: For all that was asked in one moment together; after that the connection is given up.
 ANSWER_WITHIN_S: Final = 1.0
+#: What a caller's time is worth where the gateway can do without the answer: a limit, or what SQL has too.
+CONVENIENCE_S: Final = 0.15
 #: More than this does not wait: Redis is not keeping up, and whoever asks is told so.
 WAITING_MAX: Final = 4096
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped,unused-ignore]
 import obstore
@@ -167,6 +169,26 @@ async def test_s3_gateway_comes_back_with_its_objects(s3_server: RadosGateway, s
     assert not ports.answers(s3_server.port)
     s3_server.start()
     assert s3.request("HEAD", "kept")[0] == 200
+
+
+def is_connected(port: int) -> bool:
+    """Whether anybody's connection to that port of this machine is open."""
+    _, *lines = Path("/proc/net/tcp").read_text().splitlines()
+    rows = (line.split() for line in lines)
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+def test_an_s3_gateway_that_crashes_while_it_is_asked_is_started_and_asked_again(s3_server: RadosGateway) -> None:
+    """A gateway that dies under a request for a bucket is started again, gives the bucket, and is said to have died."""
+    s3_server.pause()
+    with ThreadPoolExecutor(1) as asking:
+        bucket = asking.submit(s3_server.create)
+        wait.until_sync(lambda: is_connected(s3_server.port), timeout_s=10, what="a request that waits")
+        s3_server.process.kill()
+        assert bucket.result(60).request("HEAD")[0] == 200
+    # Said of this run's gateway only where no test had ended it.
+    assert [broken.partition(", ")[2] for broken in s3_server.breaks[-1:]] == ["it ended with -9"]
+    s3_server.breaks.pop()
 
 
 def test_each_test_has_its_own_bucket(s3_server: RadosGateway, s3: Bucket) -> None:

@@ -199,7 +199,8 @@ async def rig(environ: Mapping[str, str]) -> AsyncIterator[Rig]:
     opened = database.open(settings.reveal("database_url"))
     await migrated(opened)
     await opened.close()
-    async with bootstrap.house(settings, trusted=nobody(), limits=LIMITS) as house, bootstrap.shop(house) as shop:
+    terms = bootstrap.Terms(trusted=nobody(), limits=LIMITS)
+    async with bootstrap.house(settings, terms) as house, bootstrap.shop(house) as shop:
         await liveness.register(house.database, shop.worker_id, "test", house.clock)
         now = house.clock.now()
         async with house.database.write() as tx:

@@ -5,6 +5,7 @@ Everything runs in the foreground as a child of the test run, in one temporary f
 """
 
 import base64
+import http.client
 import os
 import secrets
 import shutil
@@ -26,6 +27,8 @@ PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-ad
 ENTITIES = ("mon.", "client.admin", "client.rgw", "osd.0")
 REGION = "us-east-1"
 STORE_BYTES = 2 * 1024**3
+#: How often a bucket is asked for, and how long a crashing process may take to be gone (seconds).
+TRIES, CRASH_S = 3, 2.0
 
 CONFIGURATION = """\
 [global]
@@ -97,6 +100,8 @@ class RadosGateway:
         self._monitor = self._daemon("ceph-mon", "-i", "a")
         self._store = self._daemon("ceph-osd", "-i", "0")
         self.process = self._daemon("radosgw", "-n", "client.rgw")
+        #: Connections that ended while a bucket was asked for, which no test had asked the gateway to do.
+        self.breaks: list[str] = []
 
     def _daemon(self, program: str, *words: str) -> Process:
         environment = {"CEPH_CONF": str(self.folder / "ceph.conf")}
@@ -154,7 +159,11 @@ class RadosGateway:
         self.resume()
 
     def create(self) -> Bucket:
-        """Make an empty bucket and return all that a client needs to use it."""
+        """Make an empty bucket and return all that a client needs to use it.
+
+        A gateway that crashes or hangs up while it is asked is started again and asked again, and the run's account of
+        its servers says so. Making a bucket that its owner has already is answered as a new one is.
+        """
         bucket = Bucket(
             endpoint_url=self.endpoint_url,
             region=REGION,
@@ -162,8 +171,23 @@ class RadosGateway:
             secret_access_key=self.secret_access_key,
             bucket=f"t-{uuid.uuid4().hex[:16]}",
         )
-        bucket.create()
-        return bucket
+        for _ in range(TRIES):
+            try:
+                bucket.create()
+            except (ConnectionError, http.client.HTTPException) as broken:
+                self._note(broken)
+                self.ensure()
+            else:
+                return bucket
+        raise AssertionError(f"the S3 server makes no bucket: {self.breaks}\n{self.process.output()[-4000:]}")
+
+    def _note(self, broken: Exception) -> None:
+        """Keep what happened: a connection that broke, and whether the process ended with it."""
+        try:
+            ended = f"it ended with {self.process.wait_end(CRASH_S)}"
+        except AssertionError:
+            ended = "it runs on"
+        self.breaks.append(f"{type(broken).__name__}, {ended}")
 
     def remove(self) -> None:
         """End all of the server's processes and delete its folder."""
