@@ -41,15 +41,15 @@ _FAILURES: Final = (UnavailableError, AssertionError, RuntimeError, OSError, Tim
 
 def main(arguments: Sequence[str]) -> int:
     """Measure what was named, or the usual; the exit status."""
-    asked = _parser().parse_args(arguments)
+    said = asked(arguments)
     # Told to end, it ends what it started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sizes = plan.QUICK if asked.quick else plan.PUBLISHED
-    if asked.scale is not None:
-        sizes = dataclasses.replace(sizes, lag_scale=asked.scale)
+    sizes = plan.QUICK if said.quick else plan.PUBLISHED
+    if said.scale is not None:
+        sizes = dataclasses.replace(sizes, lag_scale=said.scale)
     facts = machine.facts()
     print(_heading(facts), flush=True)
-    names = list(dict.fromkeys(asked.names or USUAL))
+    names = list(dict.fromkeys(said.names or USUAL))
     rows: list[Row] = []
     failures: dict[str, str] = {}
     for name in names:
@@ -67,10 +67,21 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{name} broke off: {failures[name]}", flush=True)
     verdicts = goals.judged(rows, names)
     print("\n" + figures.table(goals.table(verdicts)), flush=True)
-    if asked.json is not None:
+    if said.json is not None:
         document = {**_document(facts, sizes, rows, failures), "goals": [_verdict(each) for each in verdicts]}
-        asked.json.write_text(json.dumps(document, indent=2) + "\n")
+        said.json.write_text(json.dumps(document, indent=2) + "\n")
     return 1 if failures else 0
+
+
+def asked(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for; ends the process with status 2 where it cannot be read."""
+    return _parser().parse_args(arguments)
+
+
+def _name(text: str) -> str:
+    if text not in MEASUREMENTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(MEASUREMENTS)}")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="NAME",
-        choices=[*MEASUREMENTS],
+        # Not by choices: up to Python 3.11 those are held against no name at all, too.
+        type=_name,
         help=f"of {', '.join(MEASUREMENTS)}; otherwise {', '.join(USUAL)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")

@@ -7,7 +7,7 @@ import stamina
 import structlog
 
 from gateway import errors
-from gateway.jobs import hooks, queue, schedule, verdicts
+from gateway.jobs import claims, hooks, queue, schedule, verdicts
 from gateway.jobs.parts import Shop
 from gateway.jobs.record import Job
 from gateway.jobs.states import State
@@ -69,4 +69,6 @@ async def _nudge(shop: Shop, job: Job) -> None:
         await shop.queue.submit(hint=f"{job.id}:{job.attempt}", at=job.due_at)
     elif job.state is State.FAILED:
         await shop.queue.ended(job)
-        await shop.queue.submit(hint=f"{job.id}:slot")
+    if job.state is not State.QUEUED:
+        # Only so many may wait for an answer at once; who found that many on their way found no turn.
+        await claims.call_next(shop, f"{job.id}:answered")

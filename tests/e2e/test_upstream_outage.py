@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from gateway.jobs import claims
 from gateway.jobs.outcomes import Outcome
-from gateway.jobs.states import ENDED, State
+from gateway.jobs.states import ENDED, Failure, State
 from gateway.storage import tables
 from tests.support import rig as rigs
 from tests.support import wait
@@ -98,8 +98,12 @@ async def test_an_outage_does_not_turn_the_queue_into_unknowns(
     await wait.until(rest_ended, timeout_s=OUTAGE_S * 2 + 120, what="all but doubts ended", every_s=0.5)
     trials = max(int(OUTAGE_S), 1).bit_length() + 1
     assert await doubted(rig) <= claims.MOST_UNANSWERED + trials
-    found = [(await rig.job(job_id)).state for job_id in jobs]
-    assert found.count(State.COMPLETED) >= QUEUE - claims.MOST_UNANSWERED - trials
-    assert set(found) <= {State.COMPLETED, State.SUBMISSION_UNKNOWN}
+    found = [await rig.job(job_id) for job_id in jobs]
+    assert [job.state for job in found].count(State.COMPLETED) >= QUEUE - claims.MOST_UNANSWERED - trials
+    others = [job for job in found if job.state is not State.COMPLETED]
+    # A doubt that no evidence ends is told to its caller in time, as a failure that says just that.
+    assert {job.error_code for job in others if job.state is not State.SUBMISSION_UNKNOWN} <= {
+        Failure.SUBMISSION_UNKNOWN
+    }
     prompts = [row["parameters"]["prompt"] for row in emulator.books()["jobs"]]
     assert len(prompts) == len(set(prompts))

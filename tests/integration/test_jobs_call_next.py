@@ -1,11 +1,14 @@
 """When workers are nudged about the next queued job: where one waits that can be taken, and not for nothing."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from gateway.jobs import claims
+from gateway.jobs import claims, submission
 from gateway.jobs.states import State
 from gateway.storage import database, keyspace, tables
+from tests.support import wait
+from tests.support.emulator import EmulatorProcess
 from tests.support.rig import Rig
 
 _job = tables.jobs
@@ -60,3 +63,23 @@ async def test_where_the_store_cannot_say_the_nudge_goes_out(rig: Rig) -> None:
         assert await rig.shop.redis.zcard(keyspace.QUEUE) == 1
     finally:
         await gone.close()
+
+
+async def test_who_found_too_many_on_their_way_is_nudged_when_one_is_answered(
+    rig: Rig, emulator: EmulatorProcess
+) -> None:
+    """A job that waits because enough POSTs are unanswered need not wait for the sweep: an answer makes a nudge."""
+    emulator.switch(submit_fault={"kind": "slow", "delay_s": 1.0})
+    jobs = [await rig.order(prompt=f"torii number {number}") for number in range(claims.MOST_UNANSWERED + 1)]
+    sent = [asyncio.create_task(submission.submit(rig.shop)) for _ in range(claims.MOST_UNANSWERED)]
+    await wait.until(
+        lambda: len(emulator.books()["jobs"]) == len(sent), timeout_s=10, what="as many are sent as may be unanswered"
+    )
+    async with rig.shop.database.read() as connection:
+        assert not (await claims.outlook(connection, 20, rig.shop.clock.now())).open
+    await rig.shop.redis.delete(keyspace.QUEUE)
+    await asyncio.gather(*sent)
+    found = [name.decode() for name in await rig.shop.redis.zrange(keyspace.QUEUE, 0, -1)]
+    assert any(name.endswith(":answered") for name in found)
+    states = [(await rig.job(job.id)).state for job in jobs]
+    assert sorted(states) == sorted([State.QUEUED, *[State.RUNNING] * claims.MOST_UNANSWERED])

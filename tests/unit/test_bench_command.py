@@ -23,6 +23,12 @@ def test_help_names_every_measurement() -> None:
     assert [name for name in command.MEASUREMENTS if name not in done.stdout] == []
 
 
+def test_no_name_at_all_is_the_usual() -> None:
+    """The command may be given without a name, and with options alone."""
+    for words in ([], ["--quick"], ["--json", "figures.json"]):
+        assert command.asked(words).names == []
+
+
 def test_an_unknown_measurement_is_a_mistake() -> None:
     """A name that is none ends it with status 2 and the names that are."""
     done = bench("acept")
