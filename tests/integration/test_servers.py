@@ -186,9 +186,12 @@ def test_an_s3_gateway_that_crashes_while_it_is_asked_is_started_and_asked_again
         wait.until_sync(lambda: is_connected(s3_server.port), timeout_s=10, what="a request that waits")
         s3_server.process.kill()
         assert bucket.result(60).request("HEAD")[0] == 200
-    # Said of this run's gateway only where no test had ended it.
     assert [broken.partition(", ")[2] for broken in s3_server.breaks[-1:]] == ["it ended with -9"]
     s3_server.breaks.pop()
+    # Nor does it end with the thread that started it.
+    assert s3_server.process.running
+    assert s3_server.create().request("HEAD")[0] == 200
+    assert s3_server.breaks == []
 
 
 def test_each_test_has_its_own_bucket(s3_server: RadosGateway, s3: Bucket) -> None:

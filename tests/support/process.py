@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -18,6 +19,8 @@ from tests.support import ports, wait
 
 INHERITED = ("PATH", "HOME", "LANG")
 PAID_KEY, PAID_BASE = "PIXELDOJO_API_KEY", "PIXELDOJO_API_BASE"
+#: Linux ends a process on a leash with the thread that started it, so none is started by a test's own thread.
+_STARTER = ThreadPoolExecutor(1, "starter")
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -69,7 +72,8 @@ class Process:
             raise RuntimeError(f"{self.name} is running already, as process {self.pid}")
         with self.log.open("ab") as log:
             self._log_start = log.tell()
-            self._child = subprocess.Popen(
+            self._child = _STARTER.submit(
+                subprocess.Popen,
                 [*self._leash(), *self.command],
                 cwd=self.folder,
                 env=self.environment,
@@ -79,7 +83,7 @@ class Process:
                 user=self._user,
                 extra_groups=None if self._user is None else (),
                 start_new_session=True,  # Ctrl-C reaches the test run, which ends its processes in order
-            )
+            ).result()
         return self
 
     def _leash(self) -> list[str]:
