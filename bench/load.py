@@ -116,18 +116,24 @@ async def paced(what: Call, connections: int, per_second: float, seconds: float)
         else:
             idle.append(line)
 
-    def fire() -> None:
-        now_s = time.perf_counter()
-        if idle:
-            idle.pop().send(now_s)
-        else:
-            waiting.append(now_s)
-
     lines = await _open(what, connections, answered, over)
     idle.extend(lines)
-    begun_s, first_s = time.perf_counter(), loop.time()
-    for number in range(wanted):
-        loop.call_at(first_s + number / per_second, fire)
+    begun_s = time.perf_counter()
+    sent = 0
+
+    def fire() -> None:
+        nonlocal sent
+        # One timer at a time: tens of thousands that are set at once take so long that the first are late in a crowd.
+        while sent < wanted and (due_s := begun_s + sent / per_second) <= time.perf_counter():
+            sent += 1
+            if idle:
+                idle.pop().send(due_s)
+            else:
+                waiting.append(due_s)
+        if sent < wanted:
+            loop.call_later(max(0.0, begun_s + sent / per_second - time.perf_counter()), fire)
+
+    fire()
     await _finish(lines, over, seconds)
     return Sample(time.perf_counter() - begun_s, tuple(sorted(took)))
 
