@@ -121,7 +121,9 @@ def create(house: House, readiness: Readiness | None = None, counted: CollectorR
         openapi_config=None,
         logging_config=None,
     )
-    ways = (express.way("POST", jobs.run), express.way("GET", jobs.read))
+    ways = tuple(
+        express.way(*each) for each in (("POST", jobs.run), ("GET", jobs.read), ("POST", openai_images.generate))
+    )
     app.asgi_handler = Express(app.asgi_handler, ways, answered)
     if house.settings.cors_origins:
         app.asgi_handler = Cors(app.asgi_handler, house.settings.cors_origins)

@@ -1,4 +1,4 @@
-"""The two routes that are asked most, past the framework's own machinery: a hit and a read are a third of its cost.
+"""The three routes that are asked most, past the framework's own machinery: a hit and a read are a third of its cost.
 
 Calls the very handlers and error answers that the framework would, with the same request. Whatever is not plainly one
 of those routes (another method, an odd path or host) goes through the framework, which knows what to say to it.
@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.status_codes import HTTP_200_OK
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Receive, Scope, Send
 
-Handler = Callable[[Request[Any, Any, Any]], Awaitable[Response[bytes]]]
+Handler = Callable[[Request[Any, Any, Any]], Awaitable[Response[Any]]]
 Fault = Callable[[Request[Any, Any, Any], Exception], Response[Any]]
 
 #: What common callers send; the framework looks at the others.
@@ -69,7 +69,7 @@ class Express:
             answer = await found.handler(request)
         except Exception as error:  # noqa: BLE001  the last of the answers to faults is the one to bugs
             answer = self._fault(error)(request, error)
-        if not isinstance(answer.content, bytes) or not answer.content:
+        if not isinstance(answer.content, bytes) or not answer.content or answer.background is not None:
             await answer.to_asgi_response(None, request)(scope, receive, send)
             return
         start: HTTPResponseStartEvent = {

@@ -41,6 +41,11 @@ async def body(bucket: Bucket, reading: Reading, forms: frozenset[str], frame: F
     return Body(length, _pieces(bucket, texts, images, [pieces for _, pieces in opened]))
 
 
+def linked(reading: Reading, frame: Frame, now: datetime) -> bytes:
+    """The whole answer to who asked for links alone: it takes nothing out of the archive."""
+    return b"".join(_texts(reading, frozenset({URL}), frame, now))
+
+
 def _texts(reading: Reading, forms: frozenset[str], frame: Frame, now: datetime) -> list[bytes]:
     """The JSON between the pictures' base64 texts; one piece more than there are pictures, where they are in it."""
     job = reading.job

@@ -15,22 +15,39 @@ from litestar.response import Stream
 
 from gateway import errors
 from gateway.bootstrap import House
-from gateway.jobs import accept, repeats, traced, view
+from gateway.jobs import accept, again, repeats, reusing, traced, view
 from gateway.jobs.accept import Accepted
 from gateway.jobs.desk import Reading
 from gateway.jobs.states import Failure
+from gateway.telemetry import tracing
 from gateway.tenancy import recognition
 from gateway.tenancy.scopes import Scope
-from service import bodies, caching, callers, connection, front, openai_answers, openai_orders, problems, waiting
+from service import (
+    answers,
+    bodies,
+    caching,
+    callers,
+    connection,
+    fields,
+    front,
+    openai_answers,
+    openai_orders,
+    problems,
+    waiting,
+)
 from service.connection import Fate
 from service.openai_orders import Wanted
+from service.renderings import Rendering, half_seconds
 from service.waiting import Watcher
 
 #: What the official clients say about how often they have sent this before.
-_REPEATED: Final = "x-stainless-retry-count"
+_REPEATED: Final = b"x-stainless-retry-count"
 _NUMBER: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 #: What this dialect's idempotency keys count for.
 _ROUTE: Final = "v1/images/generations"
+#: As which an order for links alone is known again (``gateway.jobs.again``); files are read from the archive each time.
+_WAY: Final = "/v1/images/generations#url"
+_LINKED: Final = frozenset({openai_orders.URL})
 #: An answer after which nothing is heard of its connection for so long has arrived.
 _ARRIVED_S: Final = 1.0
 #: Each round lost means that another request of the same body came between.
@@ -48,6 +65,8 @@ class _Order:
     #: What was made at once, or before.
     reading: Reading | None
     headers: dict[str, str]
+    #: Of one that was ordered now.
+    accepted: Accepted | None = None
 
 
 @post("/v1/images/generations", name="createImage", status_code=200)
@@ -55,13 +74,19 @@ async def generate(request: Request[Any, Any, Any]) -> Response[Any]:
     """Order pictures and wait for them; ``StillRunning`` when that takes too long, and the same again waits on."""
     house = front.of(request).house
     asker = await callers.recognised(request, Scope.GENERATE)
-    body = await bodies.json_object(request)
+    sent = await bodies.json_bytes(request)
+    known = await _known(request, asker, sent)
+    if known is not None:
+        return known
+    body = bodies.parse(sent)
     wanted = openai_orders.read(house.catalogue, body)
     house.waiting_room.require_seat(asker.key.id)
     if house.waiting_room.closed:
         raise errors.Draining
     waiting.apart(request)
     order = await _ordered(request, asker, wanted, body)
+    if order.accepted is not None and wanted.forms == _LINKED:
+        again.remember(house.counter, asker.team, _WAY, sent, order.accepted)
     structlog.contextvars.bind_contextvars(job_id=order.job_id)
     try:
         reading = order.reading or await _awaited(request, asker, order)
@@ -70,8 +95,34 @@ async def generate(request: Request[Any, Any, Any]) -> Response[Any]:
     except errors.ToriiError:
         await _give_back(house, order)
         raise
-    answer.background = BackgroundTask(_settle, request, order)
+    if order.claim is not None:
+        answer.background = BackgroundTask(_settle, request, order)
     return answer
+
+
+async def _known(request: Request[Any, Any, Any], asker: recognition.Caller, sent: bytes) -> Response[Any] | None:
+    """The same links for the same bytes once more; none where they have to be read, or are another's repeat."""
+    if fields.first(request, b"idempotency-key") is not None or _repeat(request):
+        return None
+    door = front.of(request)
+    house = door.house
+    known = await again.again(
+        house.counter, callers.caller(asker.key), asker.team, _WAY, sent, caching.wish(request, asker)
+    )
+    if known is None:
+        return None
+    structlog.contextvars.bind_contextvars(job_id=known.answer.job_id)
+    now, answer = house.clock.now(), known.answer
+    name = (answer.team_id, answer.job_id, _WAY)
+    made = door.renderings.find(name, answer, None, None, now)
+    if made is None:
+        reading = Reading(reusing.job(answer, None), list(reusing.images(answer)), None)
+        body = openai_answers.linked(reading, house.frame, now)
+        made = Rendering(answer, None, None, half_seconds(now), body)
+        door.renderings.keep(name, made)
+    if house.traces is not tracing.OFF:
+        traced.ordered(house.traces, reusing.job(answer, known.details))
+    return answers.ready(made.body, 200, caching.hit(house, asker, answer, now))
 
 
 async def _ordered(
@@ -119,7 +170,7 @@ async def _accepted(
     headers |= caching.told(house, asker, accepted, house.clock.now())
     # A hit is found again by whoever asks again, and an idempotency key finds its job: no claim is needed for either.
     claimed = key is None and accepted.answer is None
-    return _Order(accepted.job.id, claim if claimed else None, _made(house, accepted), headers)
+    return _Order(accepted.job.id, claim if claimed else None, _made(house, accepted), headers, accepted)
 
 
 def _made(house: House, accepted: Accepted) -> Reading | None:
@@ -155,6 +206,8 @@ async def _answer(request: Request[Any, Any, Any], wanted: Wanted, order: _Order
         rejected = error["code"] == Failure.UPSTREAM_REJECTED
         kind = errors.JobRejected if rejected else errors.JobFailed
         return problems.of_house(request, kind(error["message"], error["code"]))
+    if wanted.forms == _LINKED:
+        return answers.ready(openai_answers.linked(reading, house.frame, now), 200, order.headers)
     body = await openai_answers.body(house.bucket, reading, wanted.forms, house.frame, now)
     headers = {**order.headers, "Content-Length": str(body.length)}
     return Stream(body.pieces, media_type="application/json", headers=headers, status_code=200)
@@ -188,5 +241,5 @@ async def _give_back(house: House, order: _Order) -> None:
 
 
 def _repeat(request: Request[Any, Any, Any]) -> int:
-    given: str = request.headers.get(_REPEATED, "")
+    given = fields.first(request, _REPEATED) or ""
     return int(given) if _NUMBER.fullmatch(given) else 0

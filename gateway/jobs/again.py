@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.jobs import reusing
 from gateway.jobs.draft import Accepted, Caller, Wish
+from gateway.jobs.familiar import Order
 from gateway.jobs.parts import Counter
 from gateway.reuse import hits
 from gateway.reuse.answer import Answer
@@ -29,21 +30,19 @@ class Again:
     remaining_micros: int | None
 
 
-async def again(
-    counter: Counter, caller: Caller, team: TeamLimits, model_id: str, body: bytes, wish: Wish
-) -> Again | None:
+async def again(counter: Counter, caller: Caller, team: TeamLimits, way: str, body: bytes, wish: Wish) -> Again | None:
     """The answer to an order that was answered before; none where it has to be read, or its answer is not there.
 
-    Not for an order with an ``Idempotency-Key``. Counts the hit.
+    ``way`` names how its bytes are read, without a space: one name for each dialect, and for each model named outside
+    of the body. Not for an order with an ``Idempotency-Key``. Counts the hit.
     """
     if wish.directives != _PLAIN or wish.drained or wish.told:
         return None
-    model = counter.catalogue.models.get(model_id)
-    order = None if model is None else counter.library.familiar.find(team, model, body)
+    library = counter.library
+    order = library.familiar.find(team, counter.catalogue.models, way, body)
     if order is None:
         return None
-    library = counter.library
-    count = hits.field(caller.team_id, model_id, counter.clock.now())
+    count = hits.field(caller.team_id, order.model.api_id, counter.clock.now())
     # Whoever may read the whole team's jobs gets the answer as it is, so that finding and counting it are one.
     look = await library.shelf.look(order.place, hit=count if wish.reads_team else "")
     if look is None or look.answer is None:
@@ -56,8 +55,8 @@ async def again(
     return Again(look.answer, order.details, await library.purse.remaining(caller.team_id, caller.key_id))
 
 
-def remember(counter: Counter, team: TeamLimits, model_id: str, body: bytes, accepted: Accepted) -> None:
+def remember(counter: Counter, team: TeamLimits, way: str, body: bytes, accepted: Accepted) -> None:
     """Have the same bytes answered by ``again``, if what they came to is a hit that they alone led to."""
     if accepted.place is not None:
-        model = counter.catalogue.model(model_id)
-        counter.library.familiar.keep(team, model, body, accepted.place, accepted.job.details)
+        model = counter.catalogue.model(accepted.job.model)
+        counter.library.familiar.keep(team, way, body, Order(team, model, accepted.place, accepted.job.details))

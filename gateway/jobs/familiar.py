@@ -36,26 +36,24 @@ class Familiar:
     def __len__(self) -> int:
         return len(self._orders)
 
-    def keep(
-        self, team: TeamLimits, model: Model, body: bytes, place: Place, details: Mapping[str, object] | None
-    ) -> None:
-        """Remember that those bytes alone led to what is kept in that place."""
+    def keep(self, team: TeamLimits, way: str, body: bytes, order: Order) -> None:
+        """Remember what those bytes alone led to, when they came by that way: another reads them otherwise."""
         while len(self._orders) >= ORDERS_MAX:
             del self._orders[next(iter(self._orders))]
-        self._orders[_name(team, model, body)] = Order(team, model, place, details)
+        self._orders[_name(team, way, body)] = order
 
-    def find(self, team: TeamLimits, model: Model, body: bytes) -> Order | None:
+    def find(self, team: TeamLimits, models: Mapping[str, Model], way: str, body: bytes) -> Order | None:
         """The order of those bytes, if its team and model are what they were."""
-        name = _name(team, model, body)
+        name = _name(team, way, body)
         found = self._orders.get(name)
         if found is None:
             return None
         # The team is read anew twice a second, and mostly is the same.
-        if found.model is model and (found.team is team or found.team == team):
+        if models.get(found.model.api_id) is found.model and (found.team is team or found.team == team):
             return found
         del self._orders[name]
         return None
 
 
-def _name(team: TeamLimits, model: Model, body: bytes) -> bytes:
-    return hashlib.sha256(b"%b %b %b" % (team.id.encode(), model.api_id.encode(), body)).digest()
+def _name(team: TeamLimits, way: str, body: bytes) -> bytes:
+    return hashlib.sha256(b"%b %b %b" % (team.id.encode(), way.encode(), body)).digest()
