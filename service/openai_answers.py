@@ -33,9 +33,9 @@ class Body:
 
 
 async def body(bucket: Bucket, reading: Reading, forms: frozenset[str], frame: Frame, now: datetime) -> Body:
-    """The answer; raises ``ArchiveUnavailable`` or ``ImageNotFound`` if its first picture cannot be had."""
+    """The answer with files; raises ``ArchiveUnavailable`` or ``ImageNotFound`` if its first picture cannot be had."""
     texts = _texts(reading, forms, frame, now)
-    images = reading.images if B64 in forms else []
+    images = reading.images
     opened = [await bucket.stream(image.object_key) for image in images[:1]]
     length = sum(map(len, texts)) + sum(_encoded_length(image) for image in images)
     return Body(length, _pieces(bucket, texts, images, [pieces for _, pieces in opened]))

@@ -4,11 +4,10 @@ from typing import Any
 
 import httpx
 
-from gateway.archive import bucket
 from gateway.storage import repeat_tables, tables
 from tests.api.door import GOOD, Door
 from tests.api.test_images import picture
-from tests.api.test_run_cached import counted, keep, run
+from tests.api.test_run_cached import counted, keep, lose, run
 
 ORDER = {"model": "flux-2-max", "response_format": "url", **GOOD, "seed": 7}
 
@@ -85,12 +84,7 @@ async def test_a_picture_that_is_gone_is_a_miss_for_known_bytes(door: Door) -> N
     """Once its picture was found missing, the order is made anew however well it is known."""
     headers = await door.caller()
     answer = await remembered(door, headers)
-    (image,) = await door.rows(tables.images)
-    archive = bucket.open(door.settings.archive_url)
-    try:
-        await archive.delete(image["object_key"])
-    finally:
-        archive.close()
+    await lose(door)
     assert (await door.client.get(answer.json()["data"][0]["url"])).status_code == 404
     only = await ask(door, {**headers, "Cache-Control": "only-if-cached"})
     assert (only.status_code, len(await door.rows(tables.jobs))) == (504, 1)

@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from gateway.archive import bucket
 from gateway.clock import SystemClock
 from gateway.reuse import hits
 from gateway.storage import tables
@@ -14,7 +13,7 @@ from gateway.tenancy import keys, teams
 from gateway.tenancy.scopes import Scope
 from tests.api.door import Door
 from tests.api.test_images import picture
-from tests.api.test_run_cached import counted, keep, run
+from tests.api.test_run_cached import counted, keep, lose, run
 from tests.support import wait
 
 OWN = {"date", "x-request-id", "age"}
@@ -108,12 +107,7 @@ async def test_a_picture_that_is_gone_is_a_miss_for_known_bytes(door: Door) -> N
     """Once its picture was found missing, an order is not answered with it however well it is known."""
     headers = await door.caller()
     again = await remembered(door, headers)
-    (image,) = await door.rows(tables.images)
-    archive = bucket.open(door.settings.archive_url)
-    try:
-        await archive.delete(image["object_key"])
-    finally:
-        archive.close()
+    await lose(door)
     assert (await door.client.get(again.json()["output"]["images"][0])).status_code == 404
     assert (await run(door, headers)).headers["Cache-Status"] == "torii; fwd=miss"
 

@@ -40,6 +40,16 @@ async def keep(door: Door, job_id: str) -> None:
         await entries.put(tx, place, Keeping(job["team_id"], job["model"], job_id, 2_000_000), now)
 
 
+async def lose(door: Door) -> None:
+    """Delete the one picture from the archive, as by hand."""
+    (image,) = await door.rows(tables.images)
+    archive = bucket.open(door.settings.archive_url)
+    try:
+        await archive.delete(image["object_key"])
+    finally:
+        archive.close()
+
+
 async def counted(door: Door) -> dict[str, float]:
     """The requests as the metric has them, by result."""
     page = (await door.client.get("/metrics")).text
@@ -119,12 +129,7 @@ async def test_a_picture_that_was_deleted_by_hand_is_made_anew_once_it_was_asked
     await keep(door, (await run(door, headers)).json()["jobId"])
     hit = await run(door, headers)
     assert hit.headers["Cache-Status"] == "torii; hit"
-    (image,) = await door.rows(tables.images)
-    archive = bucket.open(door.settings.archive_url)
-    try:
-        await archive.delete(image["object_key"])
-    finally:
-        archive.close()
+    await lose(door)
     assert (await door.client.get(hit.json()["output"]["images"][0])).status_code == 404
     anew = await run(door, headers)
     assert (anew.status_code, anew.headers["Cache-Status"]) == (202, "torii; fwd=miss")
